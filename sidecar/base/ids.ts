@@ -1,0 +1,29 @@
+/** Identifiers and randomness enter the program here. */
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
+
+/** A fresh identifier of one call, owner or process: 22 characters, URL-safe, 128 random bits. */
+export function newId(): string {
+  return randomBytes(16).toString('base64url');
+}
+
+/** A fresh RFC 9562 UUID, for places whose format demands one. */
+export function newUuid(): string {
+  return randomUUID();
+}
+
+/** A number in [0, 1), for jitter only. */
+export function jitter(): number {
+  return randomBytes(4).readUInt32BE() / 2 ** 32;
+}
+
+const BASE32 = 'abcdefghijklmnopqrstuvwxyz234567';
+
+/** Lower-case RFC 4648 base32 without padding of the SHA-256 of `text`, cut to `length` characters (at most 52). */
+export function hashName(text: string, length: number): string {
+  let bits = 0n;
+  for (const byte of createHash('sha256').update(text).digest()) bits = (bits << 8n) | BigInt(byte);
+  bits <<= 4n; // 256 bits are 51.2 characters: pad to 52
+  let out = '';
+  for (let i = 0; i < 52; i++) out = (BASE32[Number((bits >> BigInt(5 * i)) & 31n)] ?? '') + out;
+  return out.slice(0, length);
+}
