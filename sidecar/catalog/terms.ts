@@ -46,7 +46,11 @@ export interface CatalogPlan {
 export interface CatalogSchedule {
   readonly timeZone: string;
   /** 1 = Monday … 7 = Sunday; minutes from midnight in `timeZone`, end exclusive. */
-  readonly peak: readonly { readonly weekdays: readonly number[]; readonly fromMinute: number; readonly toMinute: number }[];
+  readonly peak: readonly {
+    readonly weekdays: readonly number[];
+    readonly fromMinute: number;
+    readonly toMinute: number;
+  }[];
   readonly peakFactorPpm: number;
   readonly offPeakFactorPpm: number;
   /** Override the clock while they last; empty `models` means all. Later entries win. */

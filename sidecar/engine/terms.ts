@@ -226,7 +226,12 @@ export interface TreeSnapshot {
 export interface AuditReport {
   readonly key: TreeKey;
   readonly leases: number;
-  readonly drifts: readonly { readonly node: NodeName; readonly counter: string; readonly stored: number; readonly recounted: number }[];
+  readonly drifts: readonly {
+    readonly node: NodeName;
+    readonly counter: string;
+    readonly stored: number;
+    readonly recounted: number;
+  }[];
 }
 
 export type ConfigureReply =
