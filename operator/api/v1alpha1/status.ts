@@ -1,0 +1,140 @@
+/** What controllers write into status; the field lists are compared with the CRDs by a test. */
+import type { Resource } from '../../../sidecar/engine/terms.ts';
+
+export interface Condition {
+  readonly type: string;
+  readonly status: 'True' | 'False' | 'Unknown';
+  readonly observedGeneration: number;
+  /** RFC 3339, seconds. */
+  readonly lastTransitionTime: string;
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** The tightest limit of a name on the path from the account to this node. */
+export interface EffectiveLimit {
+  readonly name: string;
+  readonly resource: Resource;
+  /** As people write it: `40`, `2.5`. */
+  readonly amount: string;
+  /** `Anchored 5h`, `Sliding 1m`, `Calendar Day Asia/Shanghai`. */
+  readonly window: string;
+  /** The node that sets it. */
+  readonly node: string;
+}
+
+export interface LimitUsage {
+  readonly limit: string;
+  readonly resource: Resource;
+  readonly amount: string;
+  readonly used: string;
+  readonly reserved: string;
+  /** Used and reserved of the amount, whole percent, floored; above 100 after an overdraft. */
+  readonly percent: number;
+  /** RFC 3339; absent while the window is not open or has no reset. */
+  readonly resetsAt?: string;
+}
+
+export interface ModelConcurrency {
+  readonly name: string;
+  readonly limit: number;
+  readonly inFlight: number;
+}
+
+export interface ConcurrencyStatus {
+  /** Absent: no limit of its own. */
+  readonly limit?: number;
+  readonly inFlight: number;
+  /** On accounts: every model with calls in flight. */
+  readonly models?: readonly ModelConcurrency[];
+}
+
+/** Status of GLMAccount and of GLMQuota. */
+export interface NodeStatus {
+  readonly observedGeneration: number;
+  readonly conditions: readonly Condition[];
+  readonly effective?: readonly EffectiveLimit[];
+  readonly usage?: readonly LimitUsage[];
+  /** The largest `usage[].percent`, for the column. */
+  readonly usedPercent?: number;
+  readonly concurrency?: ConcurrencyStatus;
+  /** `<node>/<limit>` that refuses calls of this node now. */
+  readonly blockedBy?: string;
+  /** RFC 3339: when that limit may admit again, if it is known. */
+  readonly until?: string;
+  /** `<leaseCreatedMs>.<transitions>.<generation>` of the tree in Redis. */
+  readonly revision?: string;
+}
+
+export interface PoolStatus {
+  readonly observedGeneration: number;
+  readonly conditions: readonly Condition[];
+  /** Pods that exist. */
+  readonly replicas: number;
+  readonly readyReplicas: number;
+  /** Label selector of the pods in string form, for /scale. */
+  readonly selector: string;
+}
+
+type Scalar = string | number | boolean;
+type Join<Prefix extends string, T> = { [K in keyof T & string]-?: Field<`${Prefix}${K}`, NonNullable<T[K]>> }[keyof T &
+  string];
+type Field<Path extends string, T> = T extends Scalar
+  ? Path
+  : T extends readonly (infer Item)[]
+    ? Path | Join<`${Path}[].`, Item>
+    : Path | Join<`${Path}.`, T>;
+/** Dotted paths of every field of a type, `[]` after a list. */
+type Paths<T> = Join<'', T>;
+
+/** Every field of the status of accounts and quotas; the compiler holds this equal to the type. */
+export const NODE_STATUS_FIELDS: Readonly<Record<Paths<NodeStatus>, true>> = {
+  observedGeneration: true,
+  conditions: true,
+  'conditions[].type': true,
+  'conditions[].status': true,
+  'conditions[].observedGeneration': true,
+  'conditions[].lastTransitionTime': true,
+  'conditions[].reason': true,
+  'conditions[].message': true,
+  effective: true,
+  'effective[].name': true,
+  'effective[].resource': true,
+  'effective[].amount': true,
+  'effective[].window': true,
+  'effective[].node': true,
+  usage: true,
+  'usage[].limit': true,
+  'usage[].resource': true,
+  'usage[].amount': true,
+  'usage[].used': true,
+  'usage[].reserved': true,
+  'usage[].percent': true,
+  'usage[].resetsAt': true,
+  usedPercent: true,
+  concurrency: true,
+  'concurrency.limit': true,
+  'concurrency.inFlight': true,
+  'concurrency.models': true,
+  'concurrency.models[].name': true,
+  'concurrency.models[].limit': true,
+  'concurrency.models[].inFlight': true,
+  blockedBy: true,
+  until: true,
+  revision: true,
+};
+
+/** Every field of the status of pools. */
+export const POOL_STATUS_FIELDS: Readonly<Record<Paths<PoolStatus>, true>> = {
+  observedGeneration: true,
+  conditions: true,
+  'conditions[].type': true,
+  'conditions[].status': true,
+  'conditions[].observedGeneration': true,
+  'conditions[].lastTransitionTime': true,
+  'conditions[].reason': true,
+  'conditions[].message': true,
+  replicas: true,
+  readyReplicas: true,
+  selector: true,
+};
