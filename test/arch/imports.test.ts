@@ -77,7 +77,14 @@ const ROOMS: Record<string, { rooms: string[]; packages: string[] }> = {
   },
   'operator/controllers': { rooms: ['@operator', 'sidecar/control'], packages: ['*'] },
   'operator/edge': { rooms: ['@operator', 'sidecar/control'], packages: ['*'] },
-  'operator/webhook': { rooms: ['@operator', 'sidecar/control'], packages: ['*'] },
+  'operator/certificates': {
+    rooms: ['operator/runtime', 'sidecar/base'],
+    packages: ['@peculiar/x509', 'reflect-metadata'],
+  },
+  'operator/webhook': {
+    rooms: ['@operator', 'operator/certificates', 'sidecar/control/terms.ts'],
+    packages: ['prom-client'],
+  },
   'operator/local': { rooms: ['@operator', 'sidecar/control', 'operator/controllers'], packages: ['*'] },
 };
 
