@@ -2,6 +2,18 @@
 
 export type Currency = 'USD' | 'CNY';
 
+/**
+ * The name under which prices and coefficients of unlisted models stand, as in the tree's `model:other` node.
+ * A catalog without such a row counts unlisted models at zero.
+ */
+export const OTHER_MODEL = 'other';
+
+/**
+ * No call reports more tokens than this in one field. With the bounds of the GLMCatalog schema every amount of a call
+ * then stays below 2^53; whoever reads token counts from outside cuts them here.
+ */
+export const MAX_CALL_TOKENS = 100_000_000;
+
 export interface CatalogModel {
   readonly name: string;
   /** Other request names that are routed to this model, matched exactly. */
