@@ -1,0 +1,57 @@
+/** The answer to a question: the same question and directive always get the same one. */
+import type { Directive } from './directive.ts';
+import type { Answer, Ask } from './surfaces/surface.ts';
+import type { AnswerKnobs } from './terms.ts';
+
+export interface Composition {
+  ask: Ask;
+  directive: Directive;
+  knobs: AnswerKnobs;
+  id: string;
+  nowMs: number;
+  model: string;
+}
+
+const pieceCache = new Map<string, string[]>();
+
+/** `tokens` words in pieces of `chunk` words; some not ASCII, so that cut characters are seen. */
+function pieces(tokens: number, chunk: number, word: string): string[] {
+  const key = `${word} ${tokens} ${chunk}`;
+  const known = pieceCache.get(key);
+  if (known) return known;
+  const made: string[] = [];
+  for (let at = 0; at < tokens; at += chunk) {
+    const words = Array.from({ length: Math.min(chunk, tokens - at) }, (_, index) =>
+      (at + index) % 16 === 7 ? '知谱 ' : `${word}${at + index} `,
+    );
+    made.push(words.join(''));
+  }
+  if (pieceCache.size < 1000) pieceCache.set(key, made);
+  return made;
+}
+
+export function compose({ ask, directive, knobs, id, nowMs, model }: Composition): Answer {
+  const chunk = Math.max(1, directive.chunk ?? knobs.tokensPerChunk);
+  const wanted = Math.max(0, directive.tokens ?? knobs.outputTokens);
+  const output = Math.min(wanted, ask.maxTokens ?? Infinity);
+  const reasoning = Math.min(output, directive.reasoning ?? knobs.reasoningTokens);
+  const prompt = directive.prompt ?? ask.promptTokens;
+  const cached = Math.floor((prompt * Math.min(100, directive.cached ?? knobs.cachedPercent)) / 100);
+  const toolName = directive.tool ?? ask.forcedTool;
+  const tool =
+    toolName === undefined
+      ? undefined
+      : { id: `call_${id}`, name: toolName, arguments: '{"location":"Beijing","unit":"celsius"}' };
+  return {
+    id,
+    createdMs: nowMs,
+    model,
+    text: tool ? [] : pieces(output - reasoning, chunk, 'word'),
+    reasoning: pieces(reasoning, chunk, 'thought'),
+    tool,
+    finish: directive.finish ?? (output < wanted ? 'length' : tool ? 'tool_calls' : 'stop'),
+    usage: { prompt, cached, output, reasoning },
+    includeUsage: ask.includeUsage,
+    toolStream: ask.toolStream,
+  };
+}

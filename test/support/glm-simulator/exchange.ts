@@ -1,0 +1,93 @@
+/** One request and its response, with waits that end when the client goes away. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { TLSSocket } from 'node:tls';
+
+export class Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  /** Monotonic milliseconds when the headers had come. */
+  readonly arrivedMs = performance.now();
+  isClosed = false;
+  /** Called once, when the response has ended or the socket has closed. */
+  onClose: (() => void) | undefined;
+  #wake: (() => void) | undefined;
+
+  constructor(request: IncomingMessage, response: ServerResponse) {
+    this.request = request;
+    this.response = response;
+    response.once('close', () => {
+      this.isClosed = true;
+      this.#wake?.();
+      this.onClose?.();
+    });
+  }
+
+  /** A header's first value. */
+  header(name: string): string | undefined {
+    const value = this.request.headers[name];
+    return Array.isArray(value) ? value[0] : value;
+  }
+
+  /** The body as text; undefined when the client left before its end. */
+  async readBody(): Promise<string | undefined> {
+    const chunks: Buffer[] = [];
+    return await new Promise((resolve) => {
+      this.request.on('data', (chunk: Buffer) => chunks.push(chunk));
+      this.request.once('end', () => {
+        const [only] = chunks;
+        resolve(chunks.length === 1 && only ? only.toString() : Buffer.concat(chunks).toString());
+      });
+      this.request.once('close', () => resolve(undefined));
+    });
+  }
+
+  send(status: number, headers: Record<string, string>, body: string): void {
+    if (this.isClosed) return;
+    this.response.writeHead(status, { ...headers, 'content-length': Buffer.byteLength(body) });
+    this.response.end(body);
+  }
+
+  sendJson(status: number, body: unknown): void {
+    this.send(status, { 'content-type': 'application/json; charset=UTF-8' }, JSON.stringify(body));
+  }
+
+  /** False when the client went away first. */
+  async pause(ms: number): Promise<boolean> {
+    if (ms <= 0 || this.isClosed) return !this.isClosed;
+    return await new Promise((resolve) => {
+      const timer = setTimeout(() => this.#wake?.(), ms);
+      this.#wake = () => {
+        clearTimeout(timer);
+        this.#wake = undefined;
+        resolve(!this.isClosed);
+      };
+    });
+  }
+
+  /** Waits for `gate`; false when the client went away first. */
+  async pauseUntil(gate: Promise<void>): Promise<boolean> {
+    if (this.isClosed) return false;
+    const gone = new Promise<void>((resolve) => {
+      this.#wake = resolve;
+    });
+    await Promise.race([gate, gone]);
+    this.#wake = undefined;
+    return !this.isClosed;
+  }
+
+  /** Writes and waits until the bytes are with the kernel, so that a later reset does not overtake them. */
+  async write(data: string | Uint8Array): Promise<boolean> {
+    if (this.isClosed) return false;
+    const written = new Promise<void>((resolve) => {
+      this.response.write(data, () => resolve());
+    });
+    return await this.pauseUntil(written);
+  }
+
+  /** TCP reset where the transport allows it, else a plain close in the middle. */
+  reset(): void {
+    const socket = this.request.socket;
+    if (socket instanceof TLSSocket) socket.destroy();
+    else socket.resetAndDestroy();
+  }
+}
