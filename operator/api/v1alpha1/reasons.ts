@@ -28,6 +28,7 @@ export const ACTIVE_REASONS = [
   'UnknownCatalog',
   'UnknownPlan',
   'InvalidLimits',
+  'TooDeep',
   'StoreUnavailable',
 ] as const;
 export type ActiveReason = (typeof ACTIVE_REASONS)[number];

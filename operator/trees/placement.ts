@@ -1,0 +1,227 @@
+/**
+ * Puts quotas into trees. A quota whose spec is good hangs where the spec says. One whose spec is bad stays where it
+ * was with what it had (`previous`), together with the nodes above it even if their objects are gone: a node is never
+ * unmetered because of a mistake. What was never good is in no tree.
+ */
+import type { NodeConfig, NodeName, TreeConfig, TreeKey } from '../../sidecar/engine/terms.ts';
+import { cycleFault, findRings, type QuotaLink } from './links.ts';
+import { inheritFrom, keepLimits, resolveLimits, type Inheritance } from './limits.ts';
+import { ACCOUNT_NODE, quotaNode } from './names.ts';
+import { rootInheritance, type Root } from './roots.ts';
+import type { Fault } from './terms.ts';
+import type { Windows } from './windows.ts';
+
+/** Nodes between a leaf and the account: every call walks them all, inside Redis. */
+export const MAX_DEPTH = 16;
+
+/** One node in its place. */
+export interface Placed {
+  readonly config: NodeConfig;
+  /** Null for a node whose object is gone. */
+  readonly link: QuotaLink | null;
+  /** What holds below this node. */
+  readonly inheritance: Inheritance;
+}
+
+export interface Placement {
+  /** Quota nodes per tree, parents before children, siblings by name. */
+  readonly trees: ReadonlyMap<TreeKey, ReadonlyMap<NodeName, Placed>>;
+  /** By quota id: why its spec is not in force. */
+  readonly faults: ReadonlyMap<string, Fault>;
+  /** By quota id: the tree its node is in. */
+  readonly homes: ReadonlyMap<string, TreeKey>;
+}
+
+export interface PlacementInput {
+  readonly roots: ReadonlyMap<string, Root>;
+  readonly links: ReadonlyMap<string, QuotaLink>;
+  readonly previous: ReadonlyMap<TreeKey, TreeConfig>;
+  readonly windows: Windows;
+}
+
+/** Places all quotas. Each round either finds further faults or is the last, so there are no more rounds than quotas. */
+export function placeQuotas(input: PlacementInput): Placement {
+  const faults = new Map<string, Fault>();
+  for (const { id, fault } of input.links.values()) if (fault) faults.set(id, fault);
+  const kept = indexPrevious(input);
+  for (;;) {
+    const before = faults.size;
+    const homes = findHomes(input, faults, kept);
+    const trees = new Map<TreeKey, ReadonlyMap<NodeName, Placed>>();
+    for (const root of input.roots.values()) {
+      if (root.nodes) trees.set(root.treeKey, new TreePlacement({ input, root, kept, homes, faults }).place());
+    }
+    if (faults.size === before) return { trees, faults, homes };
+  }
+}
+
+/** Previous quota nodes per tree that still has an account. */
+type Kept = ReadonlyMap<TreeKey, ReadonlyMap<NodeName, NodeConfig>>;
+
+function indexPrevious(input: PlacementInput): Kept {
+  const keys = [...input.roots.values()].filter(({ nodes }) => nodes !== null).map(({ treeKey }) => treeKey);
+  return new Map(
+    keys.toSorted().map((key) => {
+      const nodes = input.previous.get(key)?.nodes ?? [];
+      return [key, new Map(nodes.filter(({ name }) => name.startsWith('quota:')).map((node) => [node.name, node]))];
+    }),
+  );
+}
+
+/** In which tree each quota's node is; adds a fault where there is none to be in. */
+function findHomes(input: PlacementInput, faults: Map<string, Fault>, kept: Kept): ReadonlyMap<string, TreeKey> {
+  const homes = new Map<string, TreeKey | null>();
+  const decide = (link: QuotaLink): TreeKey | null | undefined => {
+    const { parent } = link;
+    if (faults.has(link.id) || parent === null) return homeOfKept(link, kept);
+    if (parent.kind === 'quota') {
+      const home = homes.get(parent.id);
+      if (home === null) faults.set(link.id, notInForce(`GLMQuota ${parent.id}`, faults.get(parent.id)));
+      return home === null ? homeOfKept(link, kept) : home;
+    }
+    const root = input.roots.get(parent.id);
+    if (root?.nodes) return root.treeKey;
+    faults.set(link.id, notInForce(`GLMAccount ${parent.id}`, root?.fault));
+    return homeOfKept(link, kept);
+  };
+  for (const start of input.links.values()) {
+    // From the quota up to the first whose home is known, then back down: no recursion, however deep the chain.
+    const chain: QuotaLink[] = [];
+    let link: QuotaLink | undefined = start;
+    while (link && !homes.has(link.id)) {
+      chain.push(link);
+      if (faults.has(link.id) || link.parent?.kind !== 'quota') break;
+      link = input.links.get(link.parent.id);
+    }
+    for (const each of chain.toReversed()) homes.set(each.id, decide(each) ?? null);
+  }
+  return new Map([...homes].flatMap(([id, home]) => (home === null ? [] : [[id, home] as const])));
+}
+
+function homeOfKept(link: QuotaLink, kept: Kept): TreeKey | null {
+  const node = quotaNode(link);
+  for (const [key, nodes] of kept) if (nodes.has(node)) return key;
+  return null;
+}
+
+function notInForce(what: string, fault: Fault | null | undefined): Fault {
+  const why = fault ? ` (${fault.reason}: ${fault.message})` : '';
+  return { reason: 'ParentNotFound', message: `${what} is not in force${why}; mend it first` };
+}
+
+interface Spot {
+  readonly node: NodeName;
+  readonly parent: NodeName;
+  readonly link: QuotaLink | null;
+  /** Null: take the spec. */
+  readonly kept: NodeConfig | null;
+}
+
+interface TreeContext {
+  readonly input: PlacementInput;
+  readonly root: Root;
+  readonly kept: Kept;
+  readonly homes: ReadonlyMap<string, TreeKey>;
+  readonly faults: Map<string, Fault>;
+}
+
+/** One round over one tree; notes the faults it finds and leaves those nodes to the next round. */
+class TreePlacement {
+  readonly #context: TreeContext;
+  readonly #spots = new Map<NodeName, Spot>();
+  readonly #placed = new Map<NodeName, Placed>();
+
+  constructor(context: TreeContext) {
+    this.#context = context;
+  }
+
+  place(): ReadonlyMap<NodeName, Placed> {
+    this.#collect();
+    this.#descend();
+    this.#faultRings();
+    return this.#placed;
+  }
+
+  #collect(): void {
+    const { input, homes, faults, root } = this.#context;
+    for (const link of input.links.values()) {
+      if (homes.get(link.id) !== root.treeKey) continue;
+      const node = quotaNode(link);
+      if (faults.has(link.id)) this.#keep(node, link);
+      else this.#spots.set(node, { node, parent: parentNode(link), link, kept: null });
+    }
+    for (const spot of this.#spots.values()) if (spot.kept) this.#keepAbove(spot.parent);
+  }
+
+  #keep(node: NodeName, link: QuotaLink | null): Spot | null {
+    const kept = this.#context.kept.get(this.#context.root.treeKey)?.get(node);
+    if (!kept) return null;
+    const spot = { node, parent: kept.parent ?? ACCOUNT_NODE, link, kept };
+    this.#spots.set(node, spot);
+    return spot;
+  }
+
+  /** Nodes above a kept one stay too, even if their objects are gone or have moved to another tree. */
+  #keepAbove(from: NodeName): void {
+    let node: NodeName | null = from;
+    while (node !== null && node !== ACCOUNT_NODE && !this.#spots.has(node))
+      node = this.#keep(node, null)?.parent ?? null;
+  }
+
+  #descend(): void {
+    const children = Map.groupBy(this.#spots.values(), ({ parent }) => parent);
+    const account = this.#context.root.nodes?.account;
+    if (!account) return;
+    let level = [{ node: ACCOUNT_NODE, inheritance: rootInheritance(account) }];
+    for (let depth = 1; level.length > 0; depth++) {
+      const spots = level.flatMap((above) =>
+        (children.get(above.node) ?? []).map((spot) => ({ spot, inherited: above.inheritance })),
+      );
+      spots.sort((a, b) => (a.spot.node < b.spot.node ? -1 : 1));
+      level = spots.flatMap(({ spot, inherited }) => {
+        const placed = this.#config(spot, inherited, depth);
+        if (placed === null) return [];
+        this.#placed.set(spot.node, placed);
+        return [{ node: spot.node, inheritance: placed.inheritance }];
+      });
+    }
+  }
+
+  #config(spot: Spot, inherited: Inheritance, depth: number): Placed | null {
+    const { windows } = this.#context.input;
+    const { node, parent, link, kept } = spot;
+    const spec = link?.quota?.spec;
+    if (kept) {
+      const limits = keepLimits(kept.limits, inherited, windows);
+      const config = { ...kept, parent, limits, stopped: spec?.stop ?? kept.stopped };
+      return { config, link, inheritance: inheritFrom(node, limits, inherited) };
+    }
+    if (!link || !spec) return null;
+    if (depth > MAX_DEPTH) return this.#fault(link, 'TooDeep', `more than ${MAX_DEPTH} quotas above one another`);
+    const resolved = resolveLimits(spec.limits, inherited, windows);
+    if (!resolved.ok) return this.#fault(link, 'InvalidLimits', resolved.message);
+    const { limits } = resolved;
+    const config = { name: node, parent, concurrency: spec.concurrency, rate: spec.rate, limits, stopped: spec.stop };
+    return { config, link, inheritance: inheritFrom(node, limits, inherited) };
+  }
+
+  #fault(link: QuotaLink, reason: Fault['reason'], message: string): null {
+    this.#context.faults.set(link.id, { reason, message });
+    return null;
+  }
+
+  /** A good spec may name a parent that is kept below it: a ring of new and old parents. The good one gives way. */
+  #faultRings(): void {
+    const lost = [...this.#spots.keys()].filter((node) => !this.#placed.has(node));
+    const rings = findRings(lost, (node) => this.#spots.get(node)?.parent ?? null);
+    for (const [node, ring] of rings) {
+      const spot = this.#spots.get(node);
+      if (spot?.link && !spot.kept) this.#context.faults.set(spot.link.id, cycleFault(ring));
+    }
+  }
+}
+
+function parentNode(link: QuotaLink): NodeName {
+  const { parent } = link;
+  return parent === null || parent.kind === 'account' ? ACCOUNT_NODE : `quota:${parent.id}`;
+}

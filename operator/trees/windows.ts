@@ -1,0 +1,63 @@
+/** Windows of limits: from specs, compared, described. */
+import type { WindowSpec } from '../api/v1alpha1/fields.ts';
+import type { Window } from '../../sidecar/engine/terms.ts';
+import type { Calendar } from './calendar.ts';
+
+/** Makes windows at one moment and remembers when the first of them needs new boundaries. */
+export class Windows {
+  readonly #calendar: Calendar;
+  readonly #nowMs: number;
+  #staleAtMs: number | null = null;
+
+  constructor(calendar: Calendar, nowMs: number) {
+    this.#calendar = calendar;
+    this.#nowMs = nowMs;
+  }
+
+  get staleAtMs(): number | null {
+    return this.#staleAtMs;
+  }
+
+  of(spec: WindowSpec): Window {
+    if (spec.type !== 'Calendar') return spec;
+    const { period, timeZone } = spec;
+    const { boundariesMs, staleAtMs } = this.#calendar.boundaries(period, timeZone, this.#nowMs);
+    this.#staleAtMs = Math.min(staleAtMs, this.#staleAtMs ?? staleAtMs);
+    return { type: 'Calendar', period, timeZone, boundariesMs };
+  }
+
+  /** The same window with boundaries of today. */
+  refreshed(window: Window): Window {
+    return this.of(window);
+  }
+}
+
+/** Whether two windows are the same by identity: type, duration, zone (rule W4). */
+export function sameWindow(a: Window, b: Window): boolean {
+  if (a.type === 'Calendar') return b.type === 'Calendar' && a.period === b.period && a.timeZone === b.timeZone;
+  return b.type !== 'Calendar' && a.type === b.type && a.durationMs === b.durationMs;
+}
+
+/** `Anchored 5h`, `Sliding 1m`, `Calendar Day Asia/Shanghai`. */
+export function describeWindow(window: Window): string {
+  if (window.type === 'Calendar') return `Calendar ${window.period} ${window.timeZone}`;
+  return `${window.type} ${describeDuration(window.durationMs)}`;
+}
+
+const UNITS = [
+  ['h', 3_600_000],
+  ['m', 60_000],
+  ['s', 1000],
+  ['ms', 1],
+] as const;
+
+function describeDuration(ms: number): string {
+  let left = ms;
+  let text = '';
+  for (const [unit, size] of UNITS) {
+    const count = Math.floor(left / size);
+    if (count > 0) text += `${count}${unit}`;
+    left -= count * size;
+  }
+  return text;
+}
