@@ -22,7 +22,11 @@ export interface CallContext {
   readonly peerAddress: string | null;
 }
 
-/** Responses may end with an error after some messages: throw it. Requests end, or fail with the signal's reason. */
+/**
+ * Responses may end with an error after some messages: throw it. Requests end, or fail with the signal's reason. Their
+ * end alone does not say that they are complete: Node's HTTP/2 ends a stream before it resets it, so whoever acts on
+ * a complete list looks for a closing message of the protocol.
+ */
 export type Handler<M> =
   M extends DescMethodUnary<infer I, infer O>
     ? (request: MessageShape<I>, context: CallContext) => Promise<MessageInitShape<O>>

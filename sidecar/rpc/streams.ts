@@ -1,7 +1,6 @@
 /** Async iterables over the streams of grpc-js, with back-pressure and abort. */
 import { once } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
-import { setImmediate as turn } from 'node:timers/promises';
 import { orAbort } from '../base/abort.ts';
 
 /**
@@ -49,13 +48,7 @@ export async function* messagesOf<T>(
     } catch (reason) {
       throw signal.aborted ? signal.reason : reason;
     }
-    if (next.done === true) {
-      // Node tells of a reset stream first as its end and only some ticks later as its abort: a cut-off list of
-      // requests must not pass for a complete one.
-      await turn();
-      signal.throwIfAborted();
-      return;
-    }
+    if (next.done === true) return;
     yield decode(next.value);
   }
 }
