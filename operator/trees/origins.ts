@@ -7,6 +7,9 @@ const REGION_ORIGINS: Readonly<Record<Exclude<Region, 'Custom'>, string>> = {
   China: 'https://open.bigmodel.cn',
 };
 
+/** The vendor's own origins: agents must not address them past the sidecar. */
+export const VENDOR_ORIGINS: readonly string[] = Object.values(REGION_ORIGINS);
+
 export type OriginDecision =
   | { readonly ok: true; readonly origin: string }
   | { readonly ok: false; readonly reason: 'CredentialInvalid' | 'OriginNotAllowed'; readonly message: string };

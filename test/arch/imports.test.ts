@@ -38,6 +38,7 @@ const ROOMS: Record<string, { rooms: string[]; packages: string[] }> = {
       'sidecar/gates',
       'sidecar/glm',
       'sidecar/control/terms.ts',
+      'sidecar/catalog/terms.ts',
       'sidecar/engine/terms.ts',
     ],
     packages: ['undici', 'prom-client'],
