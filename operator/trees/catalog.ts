@@ -1,6 +1,6 @@
-/** From GLMCatalog objects to the catalog of one account. */
+/** From GLMCatalog specs to the catalogs that accounts name. */
 import type { GlmCatalogSpec, ModelSpec, ScheduleSpec } from '../api/v1alpha1/glmcatalog.ts';
-import type { Catalog, CatalogModel, CatalogSchedule, Currency } from '../../sidecar/catalog/terms.ts';
+import type { Catalog, CatalogModel, CatalogSchedule } from '../../sidecar/catalog/terms.ts';
 import type { Billing } from '../../sidecar/control/terms.ts';
 
 const FULL_RATE_PPM = 1_000_000;
@@ -49,33 +49,26 @@ function mergeSchedules(base: ScheduleSpec, override: ScheduleSpec): ScheduleSpe
   };
 }
 
+/** A spec without `extends`, or merged with what it extends, as the rest of the operator uses it. */
+export function catalogOf(spec: GlmCatalogSpec): Catalog {
+  const { models, prices, credits, plans, errors } = spec;
+  return { models, prices, credits, plans, schedule: scheduleOf(spec.schedule), errors };
+}
+
 /**
- * The catalog as an account with this billing meets it. On plans the vendor serves old names with newer models: those
- * become aliases, and models that can no longer be reached there are left out. `currency` keeps its prices only.
+ * The models as an account with this billing meets them. On plans the vendor serves old names with newer models: those
+ * become aliases, and models that can no longer be reached are left out. Pay-as-you-go keeps every model apart.
  */
-export function catalogFor(spec: GlmCatalogSpec, account: { billing: Billing; currency: Currency }): Catalog {
-  const { credits, plans, errors } = spec;
-  return {
-    models: account.billing === 'PayAsYouGo' ? spec.models.map(asListed) : routedByPlan(spec.models),
-    prices: spec.prices.filter(({ currency }) => currency === account.currency),
-    credits,
-    plans,
-    schedule: scheduleOf(spec.schedule),
-    errors,
-  };
-}
-
-function asListed({ name, aliases, suffixes }: ModelSpec): CatalogModel {
-  return { name, aliases, suffixes };
-}
-
-function routedByPlan(models: readonly ModelSpec[]): readonly CatalogModel[] {
-  const rerouted = new Set(models.flatMap(({ planAliases }) => planAliases));
+export function modelsFor(models: readonly CatalogModel[], billing: Billing): readonly CatalogModel[] {
+  const rerouted = new Set(billing === 'PayAsYouGo' ? [] : models.flatMap(({ planAliases = [] }) => planAliases));
   return models
     .filter(({ name }) => !rerouted.has(name))
-    .map(({ name, aliases, planAliases, suffixes }) => ({
+    .map(({ name, aliases, suffixes, planAliases = [] }) => ({
       name,
-      aliases: [...aliases.filter((alias) => !rerouted.has(alias)), ...planAliases],
+      aliases: [
+        ...aliases.filter((alias) => !rerouted.has(alias)),
+        ...planAliases.filter((alias) => rerouted.has(alias)),
+      ],
       suffixes,
     }));
 }

@@ -1,8 +1,9 @@
 /** The account's part of a tree: its own node with the plan's limits, and one node per model. */
 import type { GlmAccount, GlmAccountSpec } from '../api/v1alpha1/glmaccount.ts';
 import { describeProblems } from '../api/v1alpha1/parse.ts';
-import type { Catalog, CatalogPlan } from '../../sidecar/catalog/terms.ts';
+import type { Catalog, CatalogModel, CatalogPlan } from '../../sidecar/catalog/terms.ts';
 import type { LimitConfig, NodeConfig, RateConfig, TreeConfig, TreeKey } from '../../sidecar/engine/terms.ts';
+import { modelsFor } from './catalog.ts';
 import { inheritFrom, resolveLimits, type Inheritance, type ResolvedLimits } from './limits.ts';
 import { ACCOUNT_NODE, modelNode, objectId, OTHER_MODEL_NODE, treeKeyOf, type ObjectKey } from './names.ts';
 import type { CompileInput, Fault } from './terms.ts';
@@ -58,7 +59,8 @@ function goodRoot(account: GlmAccount, input: CompileInput, windows: Windows): R
     limits: limits.limits,
     stopped: account.spec.stop,
   };
-  return { ...describe(identity), fault: null, nodes: { account: node, models: modelNodes(catalog, concurrency) } };
+  const models = modelsFor(catalog.models, account.spec.billing);
+  return { ...describe(identity), fault: null, nodes: { account: node, models: modelNodes(models, concurrency) } };
 }
 
 function describe(identity: Identity): Omit<Root, 'fault' | 'nodes'> {
@@ -131,8 +133,8 @@ function raised(limit: LimitConfig, planned: readonly LimitConfig[]): string[] {
   return [`spec.limits[${limit.name}]: the plan gives less than that; a limit of the plan may only be lowered`];
 }
 
-function modelNodes(catalog: Catalog, concurrency: number): readonly NodeConfig[] {
-  const names = new Set([...catalog.models.map(({ name }) => modelNode(name)), OTHER_MODEL_NODE]);
+function modelNodes(models: readonly CatalogModel[], concurrency: number): readonly NodeConfig[] {
+  const names = new Set([...models.map(({ name }) => modelNode(name)), OTHER_MODEL_NODE]);
   return [...names].toSorted().map((name) => ({
     name,
     parent: ACCOUNT_NODE,

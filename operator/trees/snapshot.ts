@@ -3,6 +3,7 @@ import { AppError } from '../../sidecar/base/errors.ts';
 import type { Catalog } from '../../sidecar/catalog/terms.ts';
 import type { SidecarSnapshot } from '../../sidecar/control/terms.ts';
 import type { Revision } from '../../sidecar/engine/terms.ts';
+import { modelsFor } from './catalog.ts';
 import type { Credential } from './credentials.ts';
 import { objectId } from './names.ts';
 import type { CompiledAccount, CompiledQuota } from './terms.ts';
@@ -38,7 +39,7 @@ export function composeSnapshot(parts: SnapshotParts): SidecarSnapshot {
       maxRuntimeMs: MAX_RUNTIME_MS,
     },
     catalog: {
-      models: catalog.models,
+      models: modelsFor(catalog.models, delivery.billing),
       prices: catalog.prices.filter(({ currency }) => currency === delivery.currency),
       credits: catalog.credits,
       schedule: catalog.schedule,

@@ -20,6 +20,11 @@ export interface CatalogModel {
   readonly aliases: readonly string[];
   /** Suffixes such as `[1m]` that are cut off a request name before it is looked up. */
   readonly suffixes: readonly string[];
+  /**
+   * Request names that the vendor serves with this model on plans only. The operator resolves them by the account's
+   * billing; catalogs that sidecars get have none.
+   */
+  readonly planAliases?: readonly string[];
 }
 
 /** Price per 10^6 tokens in nano-currency; the first tier whose `upToInputTokens` covers the prompt counts (null: no bound). */

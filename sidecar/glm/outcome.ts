@@ -1,9 +1,6 @@
 /** From how a call ended to the row of the rollback matrix it is settled by. */
 import type { ErrorClass } from '../catalog/terms.ts';
 import type { Outcome } from '../engine/terms.ts';
-import type { TokenUsage } from '../leases/terms.ts';
-import { chargeOf, type Charge } from './estimate.ts';
-import type { ResponseFacts } from './response.ts';
 
 export type Ending =
   /** The whole response came. */
@@ -58,26 +55,4 @@ function outcomeOfFailure(failure: ErrorClass, status: number | null): Outcome {
     case 'Retry':
       return 'failedBeforeFirstByte';
   }
-}
-
-export interface EndedCall extends Omit<CallEnd, 'contentSeen'> {
-  /** Null: no response head came. */
-  readonly facts: ResponseFacts | null;
-  /** What the call's lease holds. */
-  readonly reserved: TokenUsage;
-}
-
-export interface Conclusion extends Charge {
-  readonly outcome: Outcome;
-  /** Null: the response named none. */
-  readonly responseModel: string | null;
-}
-
-/** Everything a lease is settled with. Usage counts for `completed` and `brokeMidStream` only. */
-export function conclude(call: EndedCall): Conclusion {
-  const { facts, reserved } = call;
-  const ending = call.ending === 'whole' && facts?.broke === true ? 'upstreamBroke' : call.ending;
-  const outcome = outcomeOf({ ...call, ending, contentSeen: facts?.contentSeen ?? false });
-  const charge = facts ? chargeOf(facts, reserved) : { usage: { ...reserved, outputTokens: 0 }, estimated: true };
-  return { outcome, responseModel: facts?.model ?? null, ...charge };
 }

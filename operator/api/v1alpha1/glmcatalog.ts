@@ -33,10 +33,7 @@ export const DEFAULT_CATALOG = 'default';
 /** What the default catalog's content says of its age; echoed in `status.contentVersion`. */
 export const CONTENT_VERSION_ANNOTATION = 'glmquota.io/content-version';
 
-export interface ModelSpec extends CatalogModel {
-  /** Request names that the vendor serves with this model on plans only; pay-as-you-go keeps them apart. */
-  readonly planAliases: readonly string[];
-}
+export type ModelSpec = Required<CatalogModel>;
 
 /** Null: as the extended catalog says; without one a schedule without peak hours, all at the full rate. */
 export interface ScheduleSpec {
