@@ -8,6 +8,7 @@ import type { Refusal } from './refusal.ts';
 import { isFields, type Ask, type Surface } from './surfaces/surface.ts';
 import type { Billing, FaultAction } from './terms.ts';
 import type { Vendor } from './vendor.ts';
+import type { UsageWindow } from './windows.ts';
 
 /** A call whose account and model are known. */
 export interface Call {
@@ -21,6 +22,8 @@ export interface Call {
   clientId: string | null;
   atMs: number;
   fault: FaultAction | undefined;
+  /** Paid by the plan, not from the balance. */
+  isOnPlan: boolean;
   /** Spans of the account's windows the call belongs to, in their order. */
   spans: number[];
   nanoPrompts: number;
@@ -75,22 +78,29 @@ function checkQuestion(vendor: Vendor, ask: Ask, routed: string, directive: Dire
   return prompt > (facts?.contextTokens ?? Infinity) ? { code: '1261' } : undefined;
 }
 
-function checkMoney(vendor: Vendor, account: Account, door: Door, nowMs: number): Refusal | undefined {
-  const isPlanDoor = !door.billings.includes('PayAsYouGo');
-  if (account.isPlan !== isPlanDoor && (isPlanDoor || account.balanceNanoUsd <= 0)) return { code: '1113' };
-  if (!account.isPlan) return account.balanceNanoUsd <= 0 ? { code: '1113' } : undefined;
+const isPlanDoor = ({ billings }: Door): boolean => !billings.includes('PayAsYouGo');
+
+/** A plan's key at the pay-as-you-go door lives on the balance, if there is one; the other way round it gets nothing. */
+function checkMoney(vendor: Vendor, { account, isOnPlan, atMs }: Call): Refusal | undefined {
+  if (!isOnPlan) return account.balanceNanoUsd > 0 ? undefined : { code: '1113' };
+  if (!account.isPlan) return { code: '1113' };
   if (account.config.planExpired) return { code: '1309' };
-  const window = isPlanDoor ? account.usedUpWindow(nowMs) : undefined;
+  const window = account.usedUpWindow(atMs);
   if (!window) return undefined;
   window.countRefusal();
-  if (!vendor.knobs.accounting.enforceWindows) return undefined;
-  const { code = '1308', label, durationMs } = window.config;
-  const words = label ?? (durationMs >= 3_600_000 ? `${durationMs / 3_600_000} hour` : `${durationMs / 1000} second`);
-  return { code, window: words, resetsMs: window.resetsMs ?? nowMs + durationMs };
+  return vendor.knobs.accounting.enforceWindows ? windowRefusal(window, atMs) : undefined;
+}
+
+function windowRefusal({ config, resetsMs }: UsageWindow, nowMs: number): Refusal {
+  const { code = '1308', label, durationMs } = config;
+  const inHours = durationMs / 3_600_000;
+  const words = inHours >= 1 ? `${inHours} hour` : `${durationMs / 1000} second`;
+  return { code, window: label ?? words, resetsMs: resetsMs ?? nowMs + durationMs };
 }
 
 /** Opens windows and charges what is paid on arrival. */
 function openWindows(vendor: Vendor, call: Call): void {
+  if (!call.isOnPlan) return;
   const { account, ask } = call;
   const isPrompt = (account.config.promptUnit ?? 'Call') === 'Call' || ask.isUserTurn;
   call.nanoPrompts = isPrompt ? nanoPrompts(vendor.facts, call.routed, account.isWeighted, call.atMs) : 0;
@@ -107,15 +117,16 @@ function faultRefusal(fault: FaultAction | undefined): Refusal | undefined {
   return { code, ...(status === undefined ? {} : { status }), ...(message === undefined ? {} : { message }) };
 }
 
-function check(vendor: Vendor, call: Call, door: Door): Refusal | undefined {
+function check(vendor: Vendor, call: Call): Refusal | undefined {
   const { account, gauge, flight } = call;
   const early =
     faultRefusal(call.fault) ??
     checkQuestion(vendor, call.ask, call.routed, call.directive) ??
-    checkMoney(vendor, account, door, call.atMs);
+    checkMoney(vendor, call);
   if (early) return early;
   if (!account.tryRate(performance.now())) return { code: account.config.rate?.code ?? '1303' };
-  if (!gauge.tryAccept(flight, vendor.knobs.accounting.enforceConcurrency)) return { code: '1302' };
+  const slack = vendor.knobs.accounting.enforceConcurrency ? (account.config.concurrency?.slack ?? 0) : Infinity;
+  if (!gauge.tryAccept(flight, slack)) return { code: '1302' };
   openWindows(vendor, call);
   return undefined;
 }
@@ -158,9 +169,10 @@ export function admit(vendor: Vendor, door: Door, exchange: Exchange, raw: strin
     clientId: clientIdOf(exchange, body),
     atMs: vendor.clock.nowMs(),
     fault: directive.fault ?? vendor.faults.choose(subject),
+    isOnPlan: isPlanDoor(door),
     spans: [],
     nanoPrompts: 0,
   };
-  const refusal = check(vendor, call, door);
+  const refusal = check(vendor, call);
   return refusal ? { call, refusal } : { call };
 }

@@ -30,27 +30,42 @@ function pieces(tokens: number, chunk: number, word: string): string[] {
   return made;
 }
 
-export function compose({ ask, directive, knobs, id, nowMs, model }: Composition): Answer {
-  const chunk = Math.max(1, directive.chunk ?? knobs.tokensPerChunk);
+type Usage = Answer['usage'] & { isCut: boolean };
+
+function usageOf({ ask, directive, knobs }: Composition): Usage {
   const wanted = Math.max(0, directive.tokens ?? knobs.outputTokens);
   const output = Math.min(wanted, ask.maxTokens ?? Infinity);
-  const reasoning = Math.min(output, directive.reasoning ?? knobs.reasoningTokens);
   const prompt = directive.prompt ?? ask.promptTokens;
-  const cached = Math.floor((prompt * Math.min(100, directive.cached ?? knobs.cachedPercent)) / 100);
-  const toolName = directive.tool ?? ask.forcedTool;
-  const tool =
-    toolName === undefined
-      ? undefined
-      : { id: `call_${id}`, name: toolName, arguments: '{"location":"Beijing","unit":"celsius"}' };
+  return {
+    prompt,
+    cached: Math.floor((prompt * Math.min(100, directive.cached ?? knobs.cachedPercent)) / 100),
+    output,
+    reasoning: Math.min(output, directive.reasoning ?? knobs.reasoningTokens),
+    isCut: output < wanted,
+  };
+}
+
+function toolOf({ ask, directive, id }: Composition): Answer['tool'] {
+  const name = directive.tool ?? ask.forcedTool;
+  return name === undefined
+    ? undefined
+    : { id: `call_${id}`, name, arguments: '{"location":"Beijing","unit":"celsius"}' };
+}
+
+export function compose(composition: Composition): Answer {
+  const { ask, directive, knobs, id, nowMs, model } = composition;
+  const chunk = Math.max(1, directive.chunk ?? knobs.tokensPerChunk);
+  const { isCut, ...usage } = usageOf(composition);
+  const tool = toolOf(composition);
   return {
     id,
     createdMs: nowMs,
     model,
-    text: tool ? [] : pieces(output - reasoning, chunk, 'word'),
-    reasoning: pieces(reasoning, chunk, 'thought'),
+    text: tool ? [] : pieces(usage.output - usage.reasoning, chunk, 'word'),
+    reasoning: pieces(usage.reasoning, chunk, 'thought'),
     tool,
-    finish: directive.finish ?? (output < wanted ? 'length' : tool ? 'tool_calls' : 'stop'),
-    usage: { prompt, cached, output, reasoning },
+    finish: directive.finish ?? (isCut ? 'length' : tool ? 'tool_calls' : 'stop'),
+    usage,
     includeUsage: ask.includeUsage,
     toolStream: ask.toolStream,
   };

@@ -39,17 +39,23 @@ function checkWindow(window: unknown, at: string): void {
     if (typeof window[name] !== 'number' || window[name] < 0) throw new TypeError(`${at}.${name} must be a number`);
 }
 
+const BILLINGS: unknown[] = ['CodingPlan', 'TeamSeat', 'PayAsYouGo'];
+
+function checkPurchase({ plan, billing }: Fields, at: string, facts: Facts): void {
+  if (plan !== undefined && !(isText(plan) && Object.hasOwn(facts.plans, plan)))
+    throw new TypeError(`${at}.plan must be one of ${Object.keys(facts.plans).join(', ')}`);
+  if (billing !== undefined && !BILLINGS.includes(billing))
+    throw new TypeError(`${at}.billing must be one of ${BILLINGS.join(', ')}`);
+}
+
 /** An account of a configuration or of the control API. */
 export function parseAccount(value: unknown, at: string, facts: Facts): AccountConfig {
   if (!isFields(value)) throw new TypeError(`${at} must be an object`);
   refuseUnknown(value, ACCOUNT_FIELDS, at);
-  const { id, keys, plan, windows, billing } = value;
+  const { id, keys, windows } = value;
   if (!isText(id)) throw new TypeError(`${at}.id must be a text`);
   if (!Array.isArray(keys) || !keys.every(isText)) throw new TypeError(`${at}.keys must be a list of texts`);
-  if (plan !== undefined && !(isText(plan) && Object.hasOwn(facts.plans, plan)))
-    throw new TypeError(`${at}.plan must be one of ${Object.keys(facts.plans).join(', ')}`);
-  if (billing !== undefined && !['CodingPlan', 'TeamSeat', 'PayAsYouGo'].includes(String(billing)))
-    throw new TypeError(`${at}.billing must be CodingPlan, TeamSeat or PayAsYouGo`);
+  checkPurchase(value, at, facts);
   if (windows !== undefined && !Array.isArray(windows)) throw new TypeError(`${at}.windows must be a list`);
   for (const [index, window] of (windows ?? []).entries()) checkWindow(window, `${at}.windows[${index}]`);
   return value as unknown as AccountConfig;

@@ -105,8 +105,7 @@ export class SimulatorControl {
 
   /** Cuts every connection to the vendor. */
   async dropConnections(): Promise<void> {
-    // The answer is lost when control shares the vendor's port.
-    await this.#ask('DELETE', 'connections').catch(() => undefined);
+    await this.#ask('DELETE', 'connections');
   }
 
   /** Asks for reports until one satisfies `isDone`; throws with the last one when `withinMs` has passed. */

@@ -17,7 +17,16 @@ export interface Delivery {
   pace: Pace;
   fault: FaultAction | undefined;
   knobs: StreamKnobs;
+  /** An error in the surface's shape, and the frame that carries it. */
+  errorBody: (error: { code: string; message?: string }) => object;
+  errorFrame: (body: object) => string;
+  /** Hears the output tokens handed over so far. */
+  onDelivered: (tokens: number) => void;
 }
+
+/** Time given to the peer to read what came before a reset, which would discard it. */
+const RESET_AFTER_MS = 20;
+const FOREVER_MS = 2 ** 31 - 1;
 
 const JSON_HEADERS = { 'content-type': 'application/json; charset=UTF-8' };
 const STREAM_HEADERS = { 'content-type': 'text/event-stream;charset=UTF-8', 'cache-control': 'no-cache' };
@@ -33,7 +42,7 @@ async function breakEarly({ exchange, fault }: Delivery): Promise<boolean> {
     return true;
   }
   if (fault?.type !== 'Silence') return false;
-  if (await exchange.pause(fault.forMs ?? 2 ** 31 - 1)) exchange.reset();
+  if (await exchange.pause(fault.forMs ?? FOREVER_MS)) exchange.reset();
   return true;
 }
 
@@ -56,48 +65,58 @@ async function drip(exchange: Exchange, data: Buffer, fault: { bytes: number; ev
   return true;
 }
 
-/** A whole answer in one body. `onDelivered` hears when all of it was handed over. */
-export function sendPlain(delivery: Delivery, answer: object, onDelivered: () => void): void {
+/** A whole answer in one body, worth `tokens` of output. */
+export function sendPlain(delivery: Delivery, answer: object, tokens: number): void {
   const body = JSON.stringify(answer);
   if (!isPlainSailing(delivery)) {
-    void sendPlainSlowly(delivery, Buffer.from(body), onDelivered);
+    void sendPlainSlowly(delivery, Buffer.from(body), tokens);
     return;
   }
-  onDelivered();
+  delivery.onDelivered(tokens);
   delivery.exchange.send(200, JSON_HEADERS, body);
 }
 
-async function sendPlainSlowly(delivery: Delivery, body: Buffer, onDelivered: () => void): Promise<void> {
-  const { exchange, pace, fault } = delivery;
+async function sendPlainSlowly(delivery: Delivery, body: Buffer, tokens: number): Promise<void> {
+  const { exchange, pace, fault, onDelivered } = delivery;
   if (!(await passGate(delivery, pace.gate)) || (await breakEarly(delivery))) return;
   if (!(await exchange.pause(Math.max(pace.totalMs, pace.firstTokenMs)))) return;
-  if (fault?.type === 'MidReset') return await sendHalf(exchange, body, RESET_AFTER_MS);
-  if (fault?.type === 'MidSilence') return await sendHalf(exchange, body, fault.forMs ?? 2 ** 31 - 1);
-  if (fault?.type === 'Truncated') return exchange.send(200, JSON_HEADERS, body.toString('utf8', 0, body.length >> 1));
-  onDelivered();
-  if (fault?.type !== 'Drip') return exchange.send(200, JSON_HEADERS, body.toString());
+  if (await breakPlain(delivery, body)) return;
+  onDelivered(tokens);
+  if (fault?.type !== 'Drip') return exchange.send(200, JSON_HEADERS, body);
   exchange.response.writeHead(200, { ...JSON_HEADERS, 'content-length': body.length });
   if (await drip(exchange, body, fault)) exchange.response.end();
 }
 
-/** Time given to the peer to read what came before a reset, which would discard it. */
-const RESET_AFTER_MS = 20;
+/** Faults that spoil a plain answer; true when the call is over. */
+async function breakPlain({ exchange, fault, errorBody }: Delivery, body: Buffer): Promise<boolean> {
+  switch (fault?.type) {
+    case 'MidReset':
+      await sendHalf(exchange, body, RESET_AFTER_MS);
+      return true;
+    case 'MidSilence':
+      await sendHalf(exchange, body, fault.forMs ?? FOREVER_MS);
+      return true;
+    case 'Truncated':
+      exchange.send(200, JSON_HEADERS, body.subarray(0, body.length >> 1));
+      return true;
+    case 'StreamError':
+      exchange.send(200, JSON_HEADERS, JSON.stringify(errorBody(fault)));
+      return true;
+    default:
+      return false;
+  }
+}
 
-/** A stream of frames. `onFrame` hears the output tokens handed over so far. */
-export function sendStream(
-  delivery: Delivery,
-  frames: Frame[],
-  errorFrame: (code: string, message?: string) => string,
-  onFrame: (tokens: number) => void,
-): void {
+/** A stream of frames. */
+export function sendStream(delivery: Delivery, frames: Frame[]): void {
   const { knobs } = delivery;
   if (!isPlainSailing(delivery) || knobs.framing !== 'Whole') {
-    void new SlowStream(delivery, frames, errorFrame, onFrame).run();
+    void new SlowStream(delivery, frames).run();
     return;
   }
   let all = '';
   for (const frame of frames) all += dress(frame.text, knobs);
-  onFrame(frames.at(-1)?.tokens ?? 0);
+  delivery.onDelivered(frames.at(-1)?.tokens ?? 0);
   delivery.exchange.response.writeHead(200, STREAM_HEADERS);
   delivery.exchange.response.end(all);
 }
@@ -110,19 +129,13 @@ function dress(text: string, knobs: StreamKnobs): string {
 class SlowStream {
   readonly #delivery: Delivery;
   readonly #frames: Frame[];
-  readonly #errorFrame: (code: string, message?: string) => string;
-  readonly #onFrame: (tokens: number) => void;
+  /** Frame before which the fault strikes. */
+  readonly #breakAt: number | undefined;
 
-  constructor(
-    delivery: Delivery,
-    frames: Frame[],
-    errorFrame: (code: string, message?: string) => string,
-    onFrame: (tokens: number) => void,
-  ) {
+  constructor(delivery: Delivery, frames: Frame[]) {
     this.#delivery = delivery;
     this.#frames = frames;
-    this.#errorFrame = errorFrame;
-    this.#onFrame = onFrame;
+    this.#breakAt = breakPoint(delivery.fault);
   }
 
   async run(): Promise<void> {
@@ -134,7 +147,7 @@ class SlowStream {
     exchange.response.flushHeaders();
     const step = Math.max(0, pace.totalMs - pace.firstTokenMs) / Math.max(1, this.#frames.length - 1);
     for (const [index, frame] of this.#frames.entries()) {
-      if (await this.#breakAt(index)) return;
+      if (index === this.#breakAt) return await this.#break();
       const dueMs = startMs + pace.firstTokenMs + step * index;
       if (step > 0 && !(await exchange.pause(dueMs - performance.now()))) return;
       if (!(await this.#send(frame, index))) return;
@@ -143,29 +156,23 @@ class SlowStream {
     exchange.response.end();
   }
 
-  /** Faults due before frame `index`; true when the stream is over. */
-  async #breakAt(index: number): Promise<boolean> {
-    const { exchange, fault } = this.#delivery;
-    if (fault === undefined || !('afterFrames' in fault || fault.type.startsWith('Mid') || BREAKS.has(fault.type)))
-      return false;
-    const after = 'afterFrames' in fault ? (fault.afterFrames ?? 0) : fault.type === 'StreamError' ? 0 : 1;
-    if (index !== after) return false;
-    if (fault.type === 'StreamError') {
-      await exchange.write(this.#errorFrame(fault.code, fault.message));
+  async #break(): Promise<void> {
+    const { exchange, fault, errorBody, errorFrame } = this.#delivery;
+    if (fault?.type === 'StreamError') {
+      await exchange.write(errorFrame(errorBody(fault)));
       exchange.response.end();
-    } else if (fault.type === 'Truncated') {
+    } else if (fault?.type === 'Truncated') {
       exchange.response.end('data: {"id":"');
     } else {
-      const silentMs = fault.type === 'MidSilence' ? (fault.forMs ?? 2 ** 31 - 1) : RESET_AFTER_MS;
+      const silentMs = fault?.type === 'MidSilence' ? (fault.forMs ?? FOREVER_MS) : RESET_AFTER_MS;
       if (await exchange.pause(silentMs)) exchange.reset();
     }
-    return true;
   }
 
   async #send(frame: Frame, index: number): Promise<boolean> {
     const { exchange, fault, knobs } = this.#delivery;
     const text = dress(frame.text, knobs);
-    this.#onFrame(frame.tokens);
+    this.#delivery.onDelivered(frame.tokens);
     if (fault?.type === 'Drip') return await drip(exchange, Buffer.from(text), fault);
     if (knobs.framing === 'Cut') return await this.#sendCut(Buffer.from(text));
     if (knobs.framing !== 'Glued') return await exchange.write(text);
@@ -187,4 +194,15 @@ class SlowStream {
   }
 }
 
-const BREAKS = new Set(['StreamError', 'Truncated']);
+function breakPoint(fault: FaultAction | undefined): number | undefined {
+  switch (fault?.type) {
+    case 'StreamError':
+      return fault.afterFrames ?? 0;
+    case 'MidReset':
+    case 'MidSilence':
+    case 'Truncated':
+      return fault.afterFrames ?? 1;
+    default:
+      return undefined;
+  }
+}

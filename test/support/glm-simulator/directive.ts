@@ -20,7 +20,7 @@ export interface Directive {
   finish?: string;
   hold?: string;
   midhold?: string;
-  fault?: FaultAction;
+  fault?: FaultAction | undefined;
 }
 
 const OPEN = '[[sim ';
@@ -46,36 +46,21 @@ function faultOf(text: string): FaultAction | undefined {
   return actions[kind.toLowerCase()];
 }
 
+const NUMBERS = new Set(['tokens', 'reasoning', 'cached', 'prompt', 'chunk', 'ms', 'ttft']);
+const WORDS = new Set(['tool', 'finish', 'hold', 'midhold']);
+
+/** Words it does not know are left alone. */
 function readWords(text: string): Directive {
-  const found: Directive = {};
+  const found: Record<string, unknown> = {};
   for (const word of text.trim().split(/\s+/)) {
     const at = word.indexOf('=');
     const name = word.slice(0, at);
     const value = word.slice(at + 1);
-    switch (name) {
-      case 'tokens':
-      case 'reasoning':
-      case 'cached':
-      case 'prompt':
-      case 'chunk':
-      case 'ms':
-      case 'ttft':
-        found[name] = Number(value);
-        break;
-      case 'tool':
-      case 'finish':
-      case 'hold':
-      case 'midhold':
-        found[name] = value;
-        break;
-      case 'fault': {
-        const fault = faultOf(value);
-        if (fault) found.fault = fault;
-        break;
-      }
-    }
+    if (NUMBERS.has(name)) found[name] = Number(value);
+    else if (WORDS.has(name)) found[name] = value;
+    else if (name === 'fault') found['fault'] = faultOf(value);
   }
-  return found;
+  return found as Directive;
 }
 
 export function readDirective(body: string, header: string | undefined): Directive {

@@ -41,7 +41,7 @@ export class Exchange {
     });
   }
 
-  send(status: number, headers: Record<string, string>, body: string): void {
+  send(status: number, headers: Record<string, string>, body: string | Buffer): void {
     if (this.isClosed) return;
     this.response.writeHead(status, { ...headers, 'content-length': Buffer.byteLength(body) });
     this.response.end(body);

@@ -53,10 +53,10 @@ export class Gauge {
     return flight;
   }
 
-  /** Takes a slot if the vendor has one. */
-  tryAccept(flight: Flight, isEnforced: boolean): boolean {
-    if (isEnforced && this.#accepted + this.#lagging >= this.limit) {
-      if (this.#accepted < this.limit) this.#refusedByLag += 1;
+  /** Takes a slot if the vendor has one; it lets `slack` more pass than it says. */
+  tryAccept(flight: Flight, slack: number): boolean {
+    if (this.#accepted + this.#lagging >= this.limit + slack) {
+      if (this.#accepted < this.limit + slack) this.#refusedByLag += 1;
       return false;
     }
     this.#accepted += 1;

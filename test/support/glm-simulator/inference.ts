@@ -1,15 +1,13 @@
 /** One inference request from its headers to its bill. */
 import { admit, keyOf, type Admission, type Call, type Door } from './admission.ts';
+import { billOf, charge } from './bill.ts';
 import { compose } from './compose.ts';
 import { sendPlain, sendStream, type Delivery, type Pace } from './delivery.ts';
 import type { Exchange } from './exchange.ts';
 import type { CallRecord, Ending } from './ledger.ts';
-import { nanoCredits, nanoMoney, type Tokens } from './money.ts';
 import { errorAnswer, errorBody, type Refusal, type RefusalContext } from './refusal.ts';
 import type { Answer } from './surfaces/surface.ts';
 import type { Vendor } from './vendor.ts';
-
-const nothing: Tokens = { input: 0, cached: 0, output: 0, reasoning: 0 };
 
 export async function serveInference(vendor: Vendor, door: Door, exchange: Exchange): Promise<void> {
   const raw = await exchange.readBody();
@@ -80,29 +78,21 @@ class Service {
       model: call.routed,
     });
     this.#answer = answer;
+    const { surface } = this.#door;
+    const isInclusive = knobs.accounting.messagesInputIncludesCached;
     const delivery: Delivery = {
       exchange: this.#exchange,
       pace: this.#paceOf(call),
       fault: call.fault,
       knobs: knobs.stream,
-    };
-    const { surface } = this.#door;
-    const isInclusive = knobs.accounting.messagesInputIncludesCached;
-    if (!call.ask.isStream) {
-      sendPlain(delivery, surface.plain(answer, knobs.stream, isInclusive), () => {
-        this.#delivered = answer.usage.output;
-      });
-      return;
-    }
-    sendStream(
-      delivery,
-      surface.frames(answer, knobs.stream, isInclusive),
-      (code, message) =>
-        surface.errorFrame(errorBody(message === undefined ? { code } : { code, message }, this.#context()).body),
-      (tokens) => {
+      errorFrame: surface.errorFrame,
+      errorBody: (error) => errorBody(error, this.#context()).body,
+      onDelivered: (tokens) => {
         this.#delivered = tokens;
       },
-    );
+    };
+    if (call.ask.isStream) sendStream(delivery, surface.frames(answer, knobs.stream, isInclusive));
+    else sendPlain(delivery, surface.plain(answer, knobs.stream, isInclusive), answer.usage.output);
   }
 
   #directiveFor({ directive, ask }: Call): Call['directive'] {
@@ -134,86 +124,48 @@ class Service {
     return isOurs ? 'Broken' : 'ClientClosed';
   }
 
-  #billable(ending: Ending): Tokens {
-    const usage = this.#answer?.usage;
-    if (!usage || ending === 'Refused') return nothing;
-    const full = {
-      input: usage.prompt - usage.cached,
-      cached: usage.cached,
-      output: usage.output,
-      reasoning: usage.reasoning,
-    };
-    const policy = ending === 'Completed' ? 'Full' : this.#vendor.knobs.accounting.billAborted;
-    if (policy === 'Full') return full;
-    if (policy === 'None' || this.#delivered === undefined) return nothing;
-    return { ...full, output: this.#delivered, reasoning: Math.min(this.#delivered, usage.reasoning) };
-  }
-
   #finish(call: Call | undefined, refusal: Refusal | undefined): void {
-    const { ledger } = this.#vendor;
+    const vendor = this.#vendor;
     const endMs = performance.now();
     const ending = this.#endingOf(call, refusal);
-    const tokens = this.#billable(ending);
-    const record = this.#record(call, refusal, tokens, ending, endMs);
+    const bill = billOf(vendor, call, { ending, answer: this.#answer, delivered: this.#delivered });
     if (call) {
-      this.#charge(call, record, ending);
+      charge(vendor, call, bill);
       call.gauge.leave(call.flight, endMs, call.account.config.releaseLagMs ?? 0);
     }
-    ledger.record(record);
-  }
-
-  /** Settles windows and balance; a call that produced nothing gives its prompt back. */
-  #charge(call: Call, record: CallRecord, ending: Ending): void {
-    const { account } = call;
-    const nowMs = this.#vendor.clock.nowMs();
-    const isFree = ending === 'Refused' || (ending !== 'Completed' && this.#delivered === undefined);
-    if (isFree) record.nanoPrompts = 0;
-    account.balanceNanoUsd -= this.#door.billings.includes('PayAsYouGo') ? record.nanoUsd : 0;
-    if (call.spans.length === 0 || this.#door.billings.includes('PayAsYouGo')) return;
-    const { chargeTo } = this.#vendor.knobs.accounting;
-    for (const [index, window] of account.windows.entries()) {
-      const span = call.spans[index] ?? 0;
-      if (window.config.resource === 'Prompts') {
-        if (isFree) window.chargeSpan(span, nowMs, -call.nanoPrompts);
-      } else if (record.nanoCredits > 0) {
-        if (chargeTo === 'Arrival') window.chargeSpan(span, nowMs, record.nanoCredits);
-        else window.charge(nowMs, record.nanoCredits);
-      }
-    }
-  }
-
-  #record(
-    call: Call | undefined,
-    refusal: Refusal | undefined,
-    tokens: Tokens,
-    ending: Ending,
-    endMs: number,
-  ): CallRecord {
-    const { facts, startedMs, clock } = this.#vendor;
-    const exchange = this.#exchange;
-    const model = call?.routed ?? '';
-    const atMs = call?.atMs ?? clock.nowMs();
-    const isPlan = !this.#door.billings.includes('PayAsYouGo');
-    return {
+    const { response, arrivedMs } = this.#exchange;
+    const fault = call?.fault;
+    vendor.ledger.record({
       id: this.#id,
-      clientId: call?.clientId ?? null,
-      account: call?.account.config.id ?? '',
-      key: call?.key ?? keyOf(exchange) ?? '',
       surface: this.#door.surface.name,
-      requested: call?.ask.model ?? '',
-      model,
-      isStream: call?.ask.isStream ?? false,
-      atMs,
-      startMs: exchange.arrivedMs - startedMs,
-      endMs: endMs - startedMs,
-      status: exchange.response.headersSent ? exchange.response.statusCode : 0,
-      code: refusal?.code ?? (call?.fault?.type === 'Http' ? String(call.fault.status) : null),
+      ...this.#subjectOf(call),
+      startMs: arrivedMs - vendor.startedMs,
+      endMs: endMs - vendor.startedMs,
+      status: response.headersSent ? response.statusCode : 0,
+      code: refusal?.code ?? (fault?.type === 'Http' ? String(fault.status) : null),
       ending,
-      tokens,
-      nanoCredits: isPlan ? nanoCredits(facts, model, tokens, atMs) : 0,
-      nanoPrompts: call?.nanoPrompts ?? 0,
-      nanoUsd: nanoMoney(facts, model, tokens, 'usd'),
-      nanoCny: nanoMoney(facts, model, tokens, 'cny'),
+      ...bill,
+    });
+  }
+
+  #subjectOf(
+    call: Call | undefined,
+  ): Pick<CallRecord, 'clientId' | 'account' | 'key' | 'requested' | 'model' | 'isStream' | 'atMs'> {
+    if (call) {
+      const { clientId, account, key, ask, routed, atMs } = call;
+      const { model: requested, isStream } = ask;
+      return { clientId, account: account.config.id, key, requested, model: routed, isStream, atMs };
+    }
+    const key = keyOf(this.#exchange) ?? '';
+    const account = this.#vendor.accountOf(key)?.config.id ?? '';
+    return {
+      clientId: null,
+      account,
+      key,
+      requested: '',
+      model: '',
+      isStream: false,
+      atMs: this.#vendor.clock.nowMs(),
     };
   }
 }

@@ -160,6 +160,7 @@ function answerOf(vendor: Vendor, exchange: Exchange, path: string, query: URLSe
 /** Every answer but an unknown path is HTTP 200; false when the path is none of the monitor's. */
 export function serveMonitor(vendor: Vendor, exchange: Exchange, path: string, query: URLSearchParams): boolean {
   const { answer } = vendor.knobs.monitor;
+  vendor.monitorCalls += 1;
   if (answer === 'Hang') return true;
   if (answer === 'Html502') {
     exchange.send(502, { 'content-type': 'text/html' }, '<html><body>502 Bad Gateway</body></html>');

@@ -18,6 +18,7 @@ export interface Report {
   /** Calls answered with each code. */
   refused: Record<string, number>;
   inFlight: number;
+  monitorCalls: number;
   overAdmission: {
     /** Calls that arrived while their model's slots were all in use. */
     concurrency: number;
@@ -74,6 +75,7 @@ export function reportOf(vendor: Vendor): Report {
     accepted: sum(rows, ({ accepted }) => accepted),
     refused: refusedOf(rows),
     inFlight: sum(gauges, ({ inFlight }) => inFlight),
+    monitorCalls: vendor.monitorCalls,
     overAdmission: {
       concurrency: sum(gauges, ({ overAdmitted }) => overAdmitted),
       maxExcess: most(gauges, ({ maxExcess }) => maxExcess),

@@ -12,6 +12,7 @@ import { unknownPath } from './refusal.ts';
 import { serveSmall } from './small.ts';
 import { chat } from './surfaces/chat.ts';
 import { messages } from './surfaces/messages.ts';
+import { responses } from './surfaces/responses.ts';
 import type { SimulatorConfig } from './terms.ts';
 import { Vendor } from './vendor.ts';
 
@@ -20,6 +21,7 @@ const PLAN = { billings: ['CodingPlan', 'TeamSeat'] } satisfies Partial<Door>;
 const DOORS: Record<string, Door> = {
   '/api/coding/paas/v4/chat/completions': { surface: chat, ...PLAN },
   '/api/anthropic/v1/messages': { surface: messages, ...PLAN },
+  '/api/v1/responses': { surface: responses, ...PLAN },
   '/api/paas/v4/chat/completions': { surface: chat, billings: ['PayAsYouGo'] },
 };
 
@@ -30,7 +32,7 @@ export interface SimulatorOptions {
   host?: string;
   /** Default: any free one. */
   port?: number;
-  /** A plain HTTP port for the control API alone. It is always under `/__sim/` of the main port too, unless TLS is on. */
+  /** Plain HTTP port of the control API, default any free one. It is under `/__sim/` of the main port too, unless TLS is on. */
   controlPort?: number;
   /** PEM; makes the vendor speak HTTPS. */
   tls?: { cert: string; key: string };
@@ -66,7 +68,7 @@ class Reception {
   /** Resets every connection, as a crash of the vendor would. */
   dropConnections(): number {
     const dropped = this.#sockets.size;
-    for (const socket of this.#sockets) socket.destroy();
+    for (const socket of this.#sockets) socket.resetAndDestroy();
     return dropped;
   }
 
@@ -132,23 +134,17 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   const serve = (request: IncomingMessage, response: ServerResponse): void => reception.serve(request, response);
   const main = tune(tls ? createSecureServer(tls, serve) : createServer(serve));
   main.on('connection', (socket: Socket) => reception.admitSocket(socket));
-  const servers = [main];
-  const mainPort = await listen(main, host, port);
+  const control = tune(
+    createServer((request, response) => {
+      void reception.serveControl(new Exchange(request, response), new URL(request.url ?? '/', 'http://control'));
+    }),
+  );
   const named = host.includes(':') ? `[${host}]` : host;
-  const url = `${tls ? 'https' : 'http'}://${named}:${mainPort}`;
-  let controlUrl = url;
-  if (tls || options.controlPort !== undefined) {
-    const control = tune(
-      createServer((request, response) => {
-        void reception.serveControl(new Exchange(request, response), new URL(request.url ?? '/', 'http://control'));
-      }),
-    );
-    servers.push(control);
-    controlUrl = `http://${named}:${await listen(control, host, options.controlPort ?? 0)}`;
-  }
+  const url = `${tls ? 'https' : 'http'}://${named}:${await listen(main, host, port)}`;
+  const controlUrl = `http://${named}:${await listen(control, host, options.controlPort ?? 0)}`;
   const close = async (): Promise<void> => {
     vendor.holds.release();
-    await Promise.all(servers.map(stop));
+    await Promise.all([main, control].map(stop));
   };
   return { url, controlUrl, close, [Symbol.asyncDispose]: close };
 }

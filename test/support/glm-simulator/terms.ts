@@ -31,8 +31,8 @@ export interface AccountConfig {
   windows?: WindowConfig[];
   /** Routed models the plan includes; default: those of the facts file, or any known one when paying as one goes. */
   models?: string[];
-  /** Calls in flight per routed model; absent = unlimited. */
-  concurrency?: { default?: number; models?: Record<string, number> };
+  /** Calls in flight per routed model; absent = unlimited. `slack` more get through, but count as over-admission. */
+  concurrency?: { default?: number; models?: Record<string, number>; slack?: number };
   /** A slot stays taken this long after its response ended. */
   releaseLagMs?: number;
   rate?: { perSecond: number; burst: number; code?: string };
@@ -108,7 +108,7 @@ export interface Knobs {
   errors: ErrorKnobs;
   accounting: AccountingKnobs;
   monitor: MonitorKnobs;
-  /** New connections are closed at once, as if the vendor were gone. */
+  /** Connections are cut and new ones closed at once, as if the vendor were gone: turn it through `controlUrl`. */
   isDown: boolean;
 }
 

@@ -26,10 +26,14 @@ export class Vendor {
   readonly holds = new Holds();
   readonly region: Region;
   readonly startedMs = performance.now();
+  /** Requests to the monitor API. */
+  monitorCalls = 0;
   knobs: Knobs = structuredClone(defaultKnobs);
   #accounts = new Map<string, Account>();
   #byKey = new Map<string, Account>();
   #sequence = 0;
+  #lastSecond = -1;
+  #lastStamp = '';
 
   constructor(config: SimulatorConfig, facts: Facts) {
     this.facts = facts;
@@ -88,14 +92,12 @@ export class Vendor {
 
   forget(): void {
     this.ledger.forget();
+    this.monitorCalls = 0;
     for (const account of this.accounts) {
       for (const window of account.windows) window.forget();
       for (const gauge of account.gauges.values()) gauge.forget();
     }
   }
-
-  #lastSecond = -1;
-  #lastStamp = '';
 
   #stamp(nowMs: number): string {
     const second = Math.floor(nowMs / 1000);

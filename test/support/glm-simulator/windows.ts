@@ -91,16 +91,17 @@ export class UsageWindow {
     this.#refusedEver += 1;
   }
 
-  /** A reset card: empty from now on, anchored at `nowMs`; or any state a test wants. */
+  /**
+   * Any state a test wants. `openedMs` ends the running span and starts one there, `null` leaves the window idle;
+   * a reset card is `{used: 0, openedMs: now}`. Without `used` the usage goes over to the new span.
+   */
   set(nowMs: number, { used, openedMs }: { used?: number; openedMs?: number | null }): void {
     this.#roll(nowMs);
-    if (openedMs === null) this.openedMs = undefined;
-    else if (openedMs !== undefined || this.openedMs === undefined) {
-      this.openedMs = openedMs ?? nowMs;
-      this.span += 1;
-    }
-    if (used !== undefined) this.#usedNano = 0;
-    if (used !== undefined) this.#add(Math.round(used * NANO), nowMs);
+    const nano = used === undefined ? this.#usedNano : Math.round(used * NANO);
+    if (openedMs !== undefined) this.#close(nowMs);
+    if (openedMs !== null) this.open(openedMs ?? nowMs);
+    this.#usedNano = 0;
+    if (nano !== 0) this.#add(nano, nowMs);
   }
 
   /** Used units as they were shown `lagMs` ago. */
@@ -150,10 +151,14 @@ export class UsageWindow {
 
   #roll(nowMs: number): void {
     const resetsMs = this.resetsMs;
-    if (this.openedMs === undefined || resetsMs === undefined || nowMs < resetsMs) return;
+    if (resetsMs !== undefined && nowMs >= resetsMs) this.#close(resetsMs);
+  }
+
+  #close(endedMs: number): void {
+    if (this.openedMs === undefined) return;
     this.#past.push({
       openedMs: this.openedMs,
-      endedMs: resetsMs,
+      endedMs,
       used: this.#usedNano / NANO,
       excess: Math.max(0, this.#usedNano - this.#amountNano) / NANO,
       refused: this.#refused,

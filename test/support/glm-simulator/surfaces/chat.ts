@@ -20,21 +20,26 @@ function forcedTool({ tool_choice: choice, tools }: Fields): string | undefined 
   return choice === 'required' && typeof name === 'string' ? name : undefined;
 }
 
+/** The code a body is refused with, if it is. */
+function problemOf({ model, messages, temperature, max_tokens: maxTokens }: Fields): string | undefined {
+  if (typeof model !== 'string' || model === '') return '1213';
+  if (!Array.isArray(messages) || messages.length === 0) return '1214';
+  if (typeof temperature === 'number' && (temperature < 0 || temperature > 1)) return '1210';
+  const hasLimit = maxTokens !== undefined && maxTokens !== null;
+  return hasLimit && (positiveInteger(maxTokens) ?? Infinity) > 131_072 ? '1210' : undefined;
+}
+
 function read(body: Fields): Ask | { refuse: string } {
-  const { model, messages, temperature, max_tokens: maxTokens } = body;
-  if (typeof model !== 'string' || model === '') return { refuse: '1213' };
-  if (!Array.isArray(messages) || messages.length === 0) return { refuse: '1214' };
-  if (typeof temperature === 'number' && (temperature < 0 || temperature > 1)) return { refuse: '1210' };
-  if (maxTokens !== undefined && maxTokens !== null && (positiveInteger(maxTokens) ?? Infinity) > 131_072)
-    return { refuse: '1210' };
-  const last: unknown = messages.at(-1);
-  const thinking = body['thinking'];
-  const options = body['stream_options'];
+  const refuse = problemOf(body);
+  if (refuse !== undefined) return { refuse };
+  const { thinking, stream_options: options } = body;
+  const messages = body['messages'] as unknown[];
+  const last = messages.at(-1);
   return {
-    model,
+    model: body['model'] as string,
     isStream: body['stream'] === true,
-    promptTokens: tokensOf(textLength(messages.map((each: unknown) => (isFields(each) ? each['content'] : each)))),
-    maxTokens: positiveInteger(maxTokens),
+    promptTokens: tokensOf(textLength(messages.map((each) => (isFields(each) ? each['content'] : each)))),
+    maxTokens: positiveInteger(body['max_tokens']),
     forcedTool: forcedTool(body),
     isUserTurn: isFields(last) && last['role'] === 'user',
     thinkingDisabled: isFields(thinking) && thinking['type'] === 'disabled',

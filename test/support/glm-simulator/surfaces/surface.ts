@@ -42,11 +42,11 @@ export interface Frame {
 export interface Surface {
   name: SurfaceName;
   /** The question, or the code it is refused with. */
-  read(body: Record<string, unknown>): Ask | { refuse: string };
-  plain(answer: Answer, knobs: StreamKnobs, inputIncludesCached: boolean): object;
-  frames(answer: Answer, knobs: StreamKnobs, inputIncludesCached: boolean): Frame[];
+  read: (body: Record<string, unknown>) => Ask | { refuse: string };
+  plain: (answer: Answer, knobs: StreamKnobs, inputIncludesCached: boolean) => object;
+  frames: (answer: Answer, knobs: StreamKnobs, inputIncludesCached: boolean) => Frame[];
   /** An error inside a running stream. */
-  errorFrame(body: object): string;
+  errorFrame: (body: object) => string;
   idPrefix: string;
 }
 
