@@ -49,8 +49,14 @@ export interface HeldLease {
   /**
    * Replaces the reservation by `usage` at the price of `responseModel` (null: the requested one's).
    * Never throws: a settlement that cannot be delivered is kept and delivered with a later beat.
+   * `cutByUs`: our side ended the call, the vendor may still count it; its slot is held a little longer (rule T6).
    */
-  settle(outcome: Outcome, usage: TokenUsage, responseModel: string | null): Promise<{ readonly late: boolean }>;
+  settle(
+    outcome: Outcome,
+    usage: TokenUsage,
+    responseModel: string | null,
+    options?: { readonly cutByUs?: boolean },
+  ): Promise<{ readonly late: boolean }>;
   /** Gives everything back; only before `start`. */
   cancel(): Promise<void>;
 }

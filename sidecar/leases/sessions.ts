@@ -1,0 +1,94 @@
+/** The trees this process talks with: one, and while leases of an earlier binding still run, that one's too. */
+import type { Clock } from '../base/clock.ts';
+import type { Log } from '../base/log.ts';
+import type { SidecarSnapshot } from '../control/terms.ts';
+import { newId } from '../base/ids.ts';
+import { beatForever } from './heartbeat.ts';
+import type { Lease } from './lease-state.ts';
+import type { LeaseEngine } from './metered-engine.ts';
+import type { SidecarMetrics } from './metrics.ts';
+import { TreeSession } from './tree-session.ts';
+
+/** An engine for one tree over its own connection; disposing it closes the connection. */
+export interface OpenEngine extends AsyncDisposable {
+  readonly engine: LeaseEngine;
+}
+
+export interface SessionsOptions {
+  readonly openEngine: (snapshot: SidecarSnapshot) => OpenEngine;
+  /** Names this process; each session adds a suffix of its own. */
+  readonly processId: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: SidecarMetrics;
+  readonly onLost: (lease: Lease) => void;
+}
+
+interface Open {
+  readonly key: string;
+  readonly session: TreeSession;
+  readonly opened: OpenEngine;
+  readonly stop: AbortController;
+  readonly beating: Promise<void>;
+}
+
+/** How often a session that is no longer used is asked whether its last lease has ended. */
+const RETIRE_POLL_MS = 1000;
+
+export class Sessions implements AsyncDisposable {
+  readonly #options: SessionsOptions;
+  readonly #open = new Set<Open>();
+  #current: Open | null = null;
+  #snapshot: SidecarSnapshot | null = null;
+
+  constructor(options: SessionsOptions) {
+    this.#options = options;
+  }
+
+  /** The session for a snapshot's tree and Redis; the one of an earlier tree lives on until its leases have ended. */
+  of(snapshot: SidecarSnapshot): TreeSession {
+    if (this.#current !== null && snapshot === this.#snapshot) return this.#current.session;
+    const key = JSON.stringify([snapshot.binding.treeKey, snapshot.redis]);
+    if (this.#current?.key !== key) {
+      if (this.#current !== null) void this.#retire(this.#current);
+      this.#current = this.#start(key, snapshot);
+    }
+    this.#snapshot = snapshot;
+    return this.#current.session;
+  }
+
+  all(): readonly TreeSession[] {
+    return [...this.#open].map(({ session }) => session);
+  }
+
+  /** Stops all beats and closes all connections. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#open].map((open) => this.#close(open)));
+  }
+
+  #start(key: string, snapshot: SidecarSnapshot): Open {
+    const { openEngine, processId, clock, log, metrics, onLost } = this.#options;
+    const opened = openEngine(snapshot);
+    const owner = `${processId}/${newId()}`;
+    const session = new TreeSession({ engine: opened.engine, owner, clock, log, metrics, onLost });
+    const stop = new AbortController();
+    const open = { key, session, opened, stop, beating: beatForever(session, clock, stop.signal) };
+    this.#open.add(open);
+    return open;
+  }
+
+  async #retire(open: Open): Promise<void> {
+    const { signal } = open.stop;
+    while (!open.session.idle && !signal.aborted) {
+      await this.#options.clock.sleep(RETIRE_POLL_MS, signal).catch(() => undefined);
+    }
+    await this.#close(open);
+  }
+
+  async #close(open: Open): Promise<void> {
+    if (!this.#open.delete(open)) return;
+    open.stop.abort();
+    await open.beating;
+    await open.opened[Symbol.asyncDispose]();
+  }
+}

@@ -1,0 +1,168 @@
+/** What happens to one HTTP request: where it goes, whether it may, and the way back. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Cell } from '../base/cell.ts';
+import type { Clock } from '../base/clock.ts';
+import { AppError } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import type { SidecarSnapshot } from '../control/terms.ts';
+import { estimateRequest } from '../glm/estimate.ts';
+import { type Destination, destinationOf } from '../glm/paths.ts';
+import { refuseDenial, refuseDestination, refuseError, refuseUnavailable } from '../glm/refusal.ts';
+import { readRequest } from '../glm/request.ts';
+import type { Surface } from '../glm/terms.ts';
+import type { CallLabel, SidecarMetrics } from '../leases/metrics.ts';
+import type { HeldLease, LeaseDesk, TokenUsage } from '../leases/terms.ts';
+import { readBody } from './body.ts';
+import { upstreamHeaders } from './headers.ts';
+import { MeteredCall } from './metered-call.ts';
+import { PassedCall } from './passed-call.ts';
+import { Relay, type RelayListener } from './relay.ts';
+import { labelOf, reply } from './reply.ts';
+import type { Upstreams } from './upstream.ts';
+
+export interface GatewayOptions {
+  readonly desk: LeaseDesk;
+  readonly snapshots: Cell<SidecarSnapshot | null>;
+  readonly upstreams: Upstreams;
+  readonly bodyLimitBytes: number;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: SidecarMetrics;
+}
+
+/** One request and what has been found out about it. */
+interface Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly awaitsContinue: boolean;
+  readonly surface: Surface;
+  readonly snapshot: SidecarSnapshot;
+  readonly startedMs: number;
+  /** Aborts when the client goes away before its answer is complete. */
+  readonly gone: AbortSignal;
+}
+
+export class Gateway {
+  readonly #options: GatewayOptions;
+
+  constructor(options: GatewayOptions) {
+    this.#options = options;
+  }
+
+  /** Answers one request; never throws. `awaitsContinue`: the client sends its body when told to. */
+  async serve(request: IncomingMessage, response: ServerResponse, awaitsContinue: boolean): Promise<void> {
+    const { clock, log, metrics, snapshots } = this.#options;
+    const startedMs = clock.monotonicMs();
+    const gone = new AbortController();
+    response.on('close', () => {
+      if (!response.writableFinished) gone.abort(clientGone());
+    });
+    const { method = '', url = '' } = request;
+    const snapshot = snapshots.value;
+    const destination = destinationOf(method, url, snapshot?.upstream.billing ?? 'CodingPlan');
+    const { surface } = destination;
+    try {
+      if (!url.startsWith('/')) throw new AppError('invalid', 'the request target must be a path');
+      if (snapshot === null) throw new AppError('unavailable', 'no configuration has arrived from the operator yet');
+      const exchange = { request, response, awaitsContinue, surface, snapshot, startedMs, gone: gone.signal };
+      await this.#route(exchange, destination);
+    } catch (reason) {
+      const error = gone.signal.aborted ? clientGone() : AppError.from(reason);
+      if (error.code === 'internal') log.error('call.failed', { cause: error.message });
+      metrics.call(labelOf(error), clock.monotonicMs() - startedMs);
+      reply(response, refuseError(surface, error), error.code === 'tooLarge' ? 'close' : 'keep');
+    }
+  }
+
+  async #route(exchange: Exchange, destination: Destination): Promise<void> {
+    switch (destination.kind) {
+      case 'unknown':
+      case 'wrongBilling':
+        reply(exchange.response, refuseDestination(destination));
+        return this.#count(exchange, destination.kind === 'unknown' ? 'notFound' : 'forbidden');
+      case 'free':
+        return await this.#pass(exchange);
+      case 'metered':
+        return await this.#meter(exchange);
+    }
+  }
+
+  async #pass(exchange: Exchange): Promise<void> {
+    const body = await this.#body(exchange);
+    const { response, surface } = exchange;
+    this.#relay(exchange, body, new PassedCall(response, surface, (ended) => this.#count(exchange, ended)));
+  }
+
+  async #meter(exchange: Exchange): Promise<void> {
+    const { desk, clock } = this.#options;
+    const { response, surface, gone } = exchange;
+    const body = await this.#body(exchange);
+    const read = readRequest(body);
+    if (read.kind === 'unreadable') throw new AppError('invalid', read.message);
+    const estimate = estimateRequest(read);
+    const admission = await desk.admit({ model: read.model, estimate }, gone);
+    switch (admission.kind) {
+      case 'denied':
+        reply(response, refuseDenial(surface, admission, clock.nowMs()));
+        return this.#count(exchange, 'denied');
+      case 'unavailable':
+        reply(response, refuseUnavailable(surface, admission.message));
+        return this.#count(exchange, 'unavailable');
+      case 'admitted':
+        return await this.#send(exchange, body, admission.lease, estimate);
+    }
+  }
+
+  async #send(exchange: Exchange, body: Buffer, lease: HeldLease, reserved: TokenUsage): Promise<void> {
+    const { response, surface, snapshot, startedMs, gone } = exchange;
+    const { clock, log, metrics } = this.#options;
+    const started = await lease.start(gone).catch(async (error: unknown) => {
+      await lease.cancel();
+      throw error;
+    });
+    if (!started) {
+      await lease.cancel();
+      throw new AppError('unavailable', 'the lease of this call was lost before it started');
+    }
+    const { errors } = snapshot.catalog;
+    const call = new MeteredCall({ lease, surface, reserved, errors, response, startedMs, clock, log, metrics });
+    const relay = this.#relay(exchange, body, call);
+    lease.signal.addEventListener('abort', () => relay.abort(lease.signal.reason), { once: true });
+  }
+
+  #relay({ request, response, snapshot, gone }: Exchange, body: Buffer, listener: RelayListener): Relay {
+    const { upstream } = snapshot;
+    const { pool, host } = this.#options.upstreams.of(upstream);
+    const relay = new Relay(response, listener);
+    gone.addEventListener('abort', () => relay.abort(gone.reason), { once: true });
+    relay.start(pool, {
+      method: request.method === 'GET' ? 'GET' : 'POST',
+      path: request.url ?? '/',
+      headers: upstreamHeaders(request.rawHeaders, { host, apiKey: upstream.apiKey }),
+      body: body.length === 0 ? null : body,
+    });
+    if (gone.aborted) relay.abort(gone.reason);
+    return relay;
+  }
+
+  async #body({ request, response, awaitsContinue }: Exchange): Promise<Buffer> {
+    const { bodyLimitBytes } = this.#options;
+    const tooLarge = (): AppError =>
+      new AppError('tooLarge', `the request body is larger than ${bodyLimitBytes} bytes`);
+    if (awaitsContinue) {
+      if (Number(request.headers['content-length'] ?? 0) > bodyLimitBytes) throw tooLarge();
+      response.writeContinue();
+    }
+    const read = await readBody(request, bodyLimitBytes);
+    if (read.kind === 'tooLarge') throw tooLarge();
+    return read.body;
+  }
+
+  #count({ startedMs }: Exchange, ended: CallLabel): void {
+    this.#options.metrics.call(ended, this.#options.clock.monotonicMs() - startedMs);
+  }
+}
+
+function clientGone(): AppError {
+  return new AppError('cancelled', 'the client went away');
+}
