@@ -1,0 +1,41 @@
+import { createCell } from '#sidecar/base/cell.ts';
+import type { SidecarSnapshot } from '#sidecar/control/terms.ts';
+import { createLeaseDesk } from '#sidecar/leases/desk.ts';
+import type { HeldLease } from '#sidecar/leases/terms.ts';
+import { ManualClock, metricsForTest, quiet, ScriptedEngine, snapshotOf } from './fixtures.ts';
+
+export const ESTIMATE = { inputTokens: 1000, cachedTokens: 0, outputTokens: 500 };
+export const CALL = { model: 'glm-5.2', estimate: ESTIMATE };
+export const never = new AbortController().signal;
+
+const open: AsyncDisposable[] = [];
+export async function closeDesks(): Promise<void> {
+  for (const each of open.splice(0)) await each[Symbol.asyncDispose]();
+}
+
+export function deskWith(snapshot: SidecarSnapshot | null = snapshotOf()) {
+  const clock = new ManualClock();
+  const engine = new ScriptedEngine();
+  const snapshots = createCell(snapshot);
+  const closed: string[] = [];
+  const { metrics, registry } = metricsForTest();
+  const desk = createLeaseDesk({
+    snapshots,
+    openEngine: ({ binding }) => ({
+      engine,
+      [Symbol.asyncDispose]: async () => void closed.push(binding.treeKey),
+    }),
+    processId: 'pod-1',
+    clock,
+    log: quiet,
+    metrics,
+  });
+  open.push(desk);
+  return { clock, engine, snapshots, desk, closed, registry };
+}
+
+export async function admitted(desk: ReturnType<typeof deskWith>['desk']): Promise<HeldLease> {
+  const admission = await desk.admit(CALL, never);
+  if (admission.kind !== 'admitted') throw new Error(`not admitted: ${JSON.stringify(admission)}`);
+  return admission.lease;
+}

@@ -1,0 +1,162 @@
+import { afterEach, expect, test } from 'vitest';
+import { snapshotOf } from './fixtures.ts';
+import { admitted, CALL, closeDesks, deskWith, ESTIMATE, never } from './desk-fixture.ts';
+
+afterEach(closeDesks);
+
+test('a settlement that cannot be delivered is kept and delivered with a later beat, once', async () => {
+  const { desk, engine, clock } = deskWith();
+  const lease = await admitted(desk);
+  await lease.start(never);
+  engine.down = true;
+  await expect(lease.settle('completed', ESTIMATE, 'glm-5.3')).resolves.toEqual({ late: false });
+  await clock.advance(6000);
+  expect(engine.settled).toEqual([]);
+  engine.down = false;
+  await clock.advance(12_000);
+  expect(engine.settled).toMatchObject([{ id: lease.id, outcome: 'completed', actual: { outputTokens: 500 } }]);
+});
+
+test('a settlement that meets a new epoch is registered and sent again', async () => {
+  const { desk, engine } = deskWith();
+  const lease = await admitted(desk);
+  await lease.start(never);
+  engine.epoch = 2;
+  let first = true;
+  engine.onSettle = () => {
+    if (!first) return { kind: 'settled', late: true, overdraft: false };
+    first = false;
+    return { kind: 'epoch', epoch: 2 };
+  };
+  expect(await lease.settle('completed', ESTIMATE, null)).toEqual({ late: true });
+  expect(engine.registered[0]?.leases).toMatchObject([{ lease: { id: lease.id } }]);
+});
+
+test('only the first of settle and cancel counts', async () => {
+  const { desk, engine } = deskWith();
+  const lease = await admitted(desk);
+  await lease.start(never);
+  await lease.settle('completed', ESTIMATE, null);
+  await lease.settle('brokeMidStream', ESTIMATE, null);
+  await lease.cancel();
+  expect(engine.settled).toHaveLength(1);
+  expect(engine.cancelled).toEqual([]);
+});
+
+test('outcomes that refund carry no use', async () => {
+  const { desk, engine } = deskWith();
+  const lease = await admitted(desk);
+  await lease.start(never);
+  await lease.settle('refusedRate', ESTIMATE, null);
+  expect(engine.settled[0]?.actual).toMatchObject({ requests: 0, inputTokens: 0, nanoCost: 0 });
+});
+
+test('usage that no integer can hold is charged by the reservation', async () => {
+  const { desk, engine } = deskWith();
+  const lease = await admitted(desk);
+  await lease.start(never);
+  await lease.settle('completed', { inputTokens: 2 ** 60, cachedTokens: 0, outputTokens: 0 }, null);
+  expect(engine.settled[0]?.actual).toEqual(engine.asked[0]?.reserve);
+});
+
+test('leases are beaten for three times a lifetime, and nothing is sent when there are none', async () => {
+  const { desk, engine, clock } = deskWith();
+  const lease = await admitted(desk);
+  await clock.advance(16_000);
+  expect(engine.beats).toBeGreaterThanOrEqual(2);
+  await lease.start(never);
+  await lease.settle('completed', ESTIMATE, null);
+  await clock.advance(6000);
+  const { beats } = engine;
+  await clock.advance(60_000);
+  expect(engine.beats).toBe(beats);
+});
+
+test('a beat without an answer is given up after two seconds and tried again', async () => {
+  const { desk, engine, clock } = deskWith();
+  await admitted(desk);
+  const answer = engine.onBeat;
+  engine.onBeat = () => {
+    engine.onBeat = answer;
+    return new Promise(() => undefined);
+  };
+  await clock.advance(8000);
+  expect(engine.beats).toBe(2);
+});
+
+test('a lost lease that has not started is aborted and does not start', async () => {
+  const { desk, engine, clock } = deskWith();
+  const lease = await admitted(desk);
+  engine.onBeat = () => ({ kind: 'alive', epoch: 1, serverNowMs: engine.serverNowMs, lost: [lease.id] });
+  await clock.advance(6000);
+  expect(lease.signal.aborted).toBe(true);
+  expect(await lease.start(never)).toBe(false);
+});
+
+test('a lost lease whose stream runs goes on and settles late', async () => {
+  const { desk, engine, clock } = deskWith();
+  const lease = await admitted(desk);
+  await lease.start(never);
+  engine.onBeat = () => ({ kind: 'alive', epoch: 1, serverNowMs: engine.serverNowMs, lost: [lease.id] });
+  await clock.advance(6000);
+  expect(lease.signal.aborted).toBe(false);
+  engine.onSettle = () => ({ kind: 'settled', late: true, overdraft: false });
+  expect(await lease.settle('completed', ESTIMATE, null)).toEqual({ late: true });
+});
+
+test('a lease that was not heard of for two beats is claimed before it starts, and does not start if it is gone', async () => {
+  const { desk, engine, clock } = deskWith();
+  const [kept, gone] = [await admitted(desk), await admitted(desk)];
+  engine.down = true;
+  await clock.advance(11_000);
+  engine.down = false;
+  expect(await kept.start(never)).toBe(true);
+  engine.onClaim = () => false;
+  expect(await gone.start(never)).toBe(false);
+  expect(engine.claims).toBe(2);
+});
+
+test('a call is cut at its maxRuntime', async () => {
+  const { desk, clock } = deskWith(snapshotOf({ maxRuntimeMs: 90_000 }));
+  const lease = await admitted(desk);
+  await lease.start(never);
+  await clock.advance(89_000);
+  expect(lease.signal.aborted).toBe(false);
+  await clock.advance(1001);
+  expect(lease.signal.aborted).toBe(true);
+});
+
+test('a call that our side cut keeps its slot for two seconds, but not its place in the per-agent limit', async () => {
+  const { desk, engine, clock } = deskWith(snapshotOf({ perAgentConcurrency: 1 }));
+  const lease = await admitted(desk);
+  await lease.start(never);
+  const settling = lease.settle('brokeMidStream', ESTIMATE, null, { cutByUs: true });
+  expect(desk.inFlight).toBe(0);
+  await clock.advance(1900);
+  expect(engine.settled).toEqual([]);
+  await clock.advance(200);
+  await settling;
+  expect(engine.settled).toHaveLength(1);
+});
+
+test('draining settles everything in one call: by what callers saw, by the reserve, or not at all', async () => {
+  const { desk, engine } = deskWith();
+  const [listening, silent, unused, cut] = [
+    await admitted(desk),
+    await admitted(desk),
+    await admitted(desk),
+    await admitted(desk),
+  ];
+  for (const lease of [listening, silent, cut]) await lease.start(never);
+  const seen = { inputTokens: 10, cachedTokens: 0, outputTokens: 3 };
+  listening.signal.addEventListener('abort', () => void listening.settle('brokeMidStream', seen, null));
+  void cut.settle('brokeMidStream', { ...seen, outputTokens: 9 }, null, { cutByUs: true });
+  await desk.drain(never);
+  expect(engine.settleCalls).toEqual([4]);
+  const byId = new Map(engine.settled.map((each) => [each.id, each]));
+  expect(byId.get(listening.id)).toMatchObject({ outcome: 'brokeMidStream', actual: { outputTokens: 3 } });
+  expect(byId.get(silent.id)).toMatchObject({ outcome: 'brokeMidStream', actual: engine.asked[1]?.reserve });
+  expect(byId.get(unused.id)).toMatchObject({ outcome: 'neverSent' });
+  expect(byId.get(cut.id)).toMatchObject({ outcome: 'brokeMidStream', actual: { outputTokens: 9 } });
+  expect(await desk.admit(CALL, never)).toMatchObject({ kind: 'unavailable' });
+});
