@@ -1,6 +1,6 @@
 import OpenAI from 'openai';
 import { expect, test } from 'vitest';
-import { codeOf, dataOf, Fixture, question } from './fixture.ts';
+import { codeOf, collect, dataOf, Fixture, question } from './fixture.ts';
 
 const weather = {
   type: 'function',
@@ -26,14 +26,12 @@ test('the OpenAI SDK gets a plain answer that names the routed model', async () 
 
 test('the OpenAI SDK streams, and usage stands in the last content chunk without being asked for', async () => {
   await using fixture = await Fixture.start();
-  const stream = await fixture
-    .openai()
-    .chat.completions.create({
-      model: 'glm-5.3',
-      stream: true,
-      messages: ask('[[sim tokens=10 reasoning=4 chunk=2]]'),
-    });
-  const chunks = await Array.fromAsync(stream);
+  const stream = await fixture.openai().chat.completions.create({
+    model: 'glm-5.3',
+    stream: true,
+    messages: ask('[[sim tokens=10 reasoning=4 chunk=2]]'),
+  });
+  const chunks = await collect(stream);
   const thoughts = chunks.filter((chunk) => chunk.choices[0] && 'reasoning_content' in chunk.choices[0].delta);
   expect(thoughts).toHaveLength(2);
   expect(chunks.at(-1)).toMatchObject({
@@ -70,7 +68,12 @@ test('a stream ends with [DONE], and comments, CRLF, cut and glued frames are kn
 test('a forced tool is called, in one piece or streamed when tool_stream asks for it', async () => {
   await using fixture = await Fixture.start();
   const client = fixture.openai();
-  const request = { model: 'glm-5.3', messages: ask('weather?'), tools: [weather], tool_choice: 'required' } as const;
+  const request: OpenAI.ChatCompletionCreateParamsNonStreaming = {
+    model: 'glm-5.3',
+    messages: ask('weather?'),
+    tools: [weather],
+    tool_choice: 'required',
+  };
   const answer = await client.chat.completions.create(request);
   expect(answer.choices[0]).toMatchObject({
     finish_reason: 'tool_calls',
@@ -142,7 +145,7 @@ test('a key of the other region is refused', async () => {
 
 test('the SDK lists models', async () => {
   await using fixture = await Fixture.start();
-  const models = await Array.fromAsync(fixture.openai().models.list());
+  const models = await collect(fixture.openai().models.list());
   expect(models.map(({ id }) => id)).toContain('glm-5.3');
 });
 

@@ -39,7 +39,7 @@ export interface Door {
 
 /** The key of a request, from `Authorization` (Bearer or raw) or `x-api-key`. */
 export function keyOf(exchange: Exchange): string | undefined {
-  const given = exchange.header('authorization') ?? exchange.header('x-api-key');
+  const given = exchange.header('authorization') || exchange.header('x-api-key');
   return given?.replace(/^Bearer\s+/i, '').trim() || undefined;
 }
 
