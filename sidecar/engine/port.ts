@@ -56,6 +56,13 @@ export interface AdminEngine {
   /** Loads the function library this code was built with; keeps older versions. */
   loadLibrary(signal?: AbortSignal): Promise<void>;
   configure(tree: TreeConfig, revision: Revision, signal?: AbortSignal): Promise<ConfigureReply>;
+  /** What `snapshot().configHash` says once this tree was configured: tells whether Redis holds it. */
+  hashOf(tree: TreeConfig): string;
+  /**
+   * The tree as `configure` wrote it last (equal to what was passed to it), null when Redis has none. An operator that
+   * starts anew takes from it the limits of objects whose spec is bad by now.
+   */
+  config(key: TreeKey, signal?: AbortSignal): Promise<TreeConfig | null>;
   snapshot(key: TreeKey, signal?: AbortSignal): Promise<TreeSnapshot | null>;
   audit(key: TreeKey, signal?: AbortSignal): Promise<AuditReport>;
 }
