@@ -34,6 +34,7 @@ export function composeSnapshot(parts: SnapshotParts): SidecarSnapshot {
       treeKey: account.treeKey,
       quota: objectId(quota),
       leaf: quota.node,
+      path: quota.path,
       currency: delivery.currency,
       perAgentConcurrency: parts.perAgentConcurrency,
       maxRuntimeMs: MAX_RUNTIME_MS,

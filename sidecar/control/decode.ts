@@ -57,6 +57,7 @@ function decodeBinding(binding: Binding): SidecarSnapshot['binding'] {
     treeKey: text(binding.treeKey, /^[a-z2-7]{26}$/, 'binding.tree_key'),
     quota: text(binding.quota, /^[^/]{1,253}\/[^/]{1,253}$/, 'binding.quota'),
     leaf: text(binding.leaf, /^.{1,600}$/, 'binding.leaf'),
+    path: binding.path,
     currency: known(CURRENCIES, binding.currency, 'binding.currency'),
     perAgentConcurrency: binding.perAgentConcurrency === 0 ? null : binding.perAgentConcurrency,
     maxRuntimeMs: integer(binding.maxRuntimeMs, 'binding.max_runtime_ms'),

@@ -33,6 +33,7 @@ export function encodeSnapshot(snapshot: SidecarSnapshot, demands: SnapshotDeman
       treeKey: binding.treeKey,
       quota: binding.quota,
       leaf: binding.leaf,
+      path: [...binding.path],
       currency: binding.currency,
       perAgentConcurrency: binding.perAgentConcurrency ?? 0,
       maxRuntimeMs: BigInt(binding.maxRuntimeMs),

@@ -11,6 +11,8 @@ export interface SidecarSnapshot {
     /** `namespace/name` of the bound GLMQuota. */
     readonly quota: string;
     readonly leaf: NodeName;
+    /** From the leaf up to `account`, for showing: Redis derives the path of a call itself (rule W1). */
+    readonly path: readonly NodeName[];
     readonly currency: Currency;
     /** Calls this process may have in flight; null: no limit of its own. */
     readonly perAgentConcurrency: number | null;

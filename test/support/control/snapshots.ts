@@ -14,6 +14,7 @@ export function exampleSnapshot(generation = 1): SidecarSnapshot {
       treeKey: 'abcdefghijklmnopqrstuvwxyz',
       quota: 'glm/team-a',
       leaf: 'quota:glm/team-a',
+      path: ['quota:glm/team-a', 'quota:glm/org', 'account'],
       currency: 'USD',
       perAgentConcurrency: 2,
       maxRuntimeMs: 3_600_000,

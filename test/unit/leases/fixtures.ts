@@ -150,6 +150,7 @@ export function snapshotOf(change: Partial<SidecarSnapshot['binding']> = {}, gen
       treeKey: 'tree',
       quota: 'team/a',
       leaf: 'quota:team/a',
+      path: ['quota:team/a', 'account'],
       currency: 'USD',
       perAgentConcurrency: null,
       maxRuntimeMs: 3_600_000,

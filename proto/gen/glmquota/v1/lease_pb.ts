@@ -46,7 +46,8 @@ export const UsageSchema: GenMessage<Usage> = /*@__PURE__*/
  */
 export type AcquireRequest = Message<"glmquota.v1.AcquireRequest"> & {
   /**
-   * Unique per piece of work; asking twice with the same id is harmless. Empty: the server makes one.
+   * Unique per piece of work, at most 128 printable ASCII characters; asking twice with the same id is harmless.
+   * Empty: the server makes one.
    *
    * @generated from field: string id = 1;
    */
@@ -113,7 +114,7 @@ export type Granted = Message<"glmquota.v1.Granted"> & {
   id: string;
 
   /**
-   * The lease ends after this time unless it is renewed.
+   * The lease ends after this time, and is charged its estimate, unless it is renewed, settled or cancelled.
    *
    * @generated from field: int64 ttl_ms = 2;
    */
@@ -459,8 +460,9 @@ export const LeaseService: GenService<{
     output: typeof AcquireResponseSchema;
   },
   /**
-   * Keeps leases alive for as long as the stream is open; the server answers each message with the state of its lease.
-   * A lease whose stream ends is not settled: settle or cancel it, or it ends when its lifetime is over.
+   * Keeps the leases named on it alive for as long as the stream is open. The server answers each message with the
+   * state of its lease, and says unasked when a lease is gone. The first message for a lease also says that its work
+   * has begun: it cannot be cancelled any more. When the stream ends its leases live on for one more lifetime.
    *
    * @generated from rpc glmquota.v1.LeaseService.Renew
    */
@@ -470,7 +472,8 @@ export const LeaseService: GenService<{
     output: typeof RenewResponseSchema;
   },
   /**
-   * Replaces the reservation by the actual use and frees the slot. Settling twice changes nothing.
+   * Replaces the reservation by the actual use and frees the slot. Settling twice changes nothing. NOT_FOUND for a
+   * lease that was never acquired here, or ended because nobody renewed it: then it was charged its estimate.
    *
    * @generated from rpc glmquota.v1.LeaseService.Settle
    */
@@ -480,7 +483,7 @@ export const LeaseService: GenService<{
     output: typeof SettleResponseSchema;
   },
   /**
-   * Gives back everything of a lease whose work never started.
+   * Gives back everything of a lease whose work never began. ABORTED once it has begun: settle it then.
    *
    * @generated from rpc glmquota.v1.LeaseService.Cancel
    */
