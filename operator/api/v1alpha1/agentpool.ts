@@ -1,18 +1,21 @@
 /** AgentPool: a set of agent pods bound to a quota. */
 import { objectRef, type ObjectRef } from './fields.ts';
 import {
+  boolean,
   checked,
   integer,
-  list,
+  listMap,
   looseObject,
   mapOf,
   object,
+  optional,
   string,
   withDefault,
   type Parsed,
   type Parser,
 } from './parse.ts';
 import { parseResource, type Resource } from './resource.ts';
+import { label } from './scalars.ts';
 
 export interface PerAgent {
   /** Calls one pod may have in flight at once. */
@@ -53,16 +56,36 @@ function without(parser: Parser<Readonly<Record<string, string>>>, allowed: read
 const labels = withDefault(mapOf(string({ max: 63 }), { max: 32 }), {});
 const annotations = withDefault(mapOf(string({ max: 65_536 }), { max: 32 }), {});
 
-const container: Parser<{ readonly name: string }> = looseObject<{ name: string }>({
-  name: string({ min: 1, max: 63 }),
+interface CheckedContainer {
+  readonly name: string;
+  readonly image: string | null;
+}
+
+const container: Parser<CheckedContainer> = looseObject<CheckedContainer>({
+  name: label(),
+  image: optional(string({ max: 1024 })),
+});
+
+interface CheckedPodSpec {
+  readonly containers: readonly unknown[];
+  readonly hostNetwork: boolean;
+  readonly restartPolicy: string;
+}
+
+const checkedPodSpec: Parser<CheckedPodSpec> = looseObject<CheckedPodSpec>({
+  containers: listMap(container, { min: 1, max: 16, keyOf: ({ name }) => name }),
+  hostNetwork: checked(withDefault(boolean(), false), (value, at) => {
+    if (value) at.fail("agents cannot use the host's network, where the sidecar's ports would be shared; remove it");
+  }),
+  restartPolicy: checked(withDefault(string({ max: 32 }), 'Always'), (value, at) => {
+    if (value !== 'Always') at.fail('the pods of a pool run for ever; remove it');
+  }),
 });
 
 /** Checks what must be there and keeps the rest untouched: the API server validates a PodSpec when pods are made. */
 const podSpec: Parser<Readonly<Record<string, unknown>>> = (input, at) => {
-  const checkedSpec = looseObject<{ containers: readonly unknown[] }>({
-    containers: list(container, { min: 1, max: 16 }),
-  })(input, at);
-  return typeof checkedSpec === 'symbol' ? checkedSpec : (input as Readonly<Record<string, unknown>>);
+  const parsed = checkedPodSpec(input, at);
+  return typeof parsed === 'symbol' ? parsed : (input as Readonly<Record<string, unknown>>);
 };
 
 const template: Parser<PodTemplate> = object<PodTemplate>({

@@ -50,9 +50,12 @@ const decimalText: Parser<string> = string({
 export const absoluteAmount: Parser<AmountSpec> = (input, at) => {
   if (typeof input === 'number' && (!Number.isInteger(input) || input < 0))
     return at.fail('must be an integer that is not negative; write decimals in quotes, such as "2.50"');
-  if (typeof input === 'number' && input > MAX_LIMIT_AMOUNT) return at.fail(`must be at most ${MAX_LIMIT_AMOUNT}`);
-  const text = decimalText(typeof input === 'number' ? input.toString() : input, at);
-  return typeof text === 'string' ? { kind: 'Absolute', text } : text;
+  const text = decimalText(typeof input === 'number' ? BigInt(input).toString() : input, at);
+  if (typeof text !== 'string') return text;
+  // The bound in units of the resource is checked where the resource is known; this one holds for all.
+  if (BigInt(text.split('.')[0] ?? '') > BigInt(MAX_LIMIT_AMOUNT))
+    return at.fail(`must be at most ${MAX_LIMIT_AMOUNT}`);
+  return { kind: 'Absolute', text };
 };
 
 /** An absolute amount or a percentage such as `"40%"`. */

@@ -15,7 +15,7 @@ import {
   type LocalRef,
   type NamespaceGrant,
 } from './fields.ts';
-import { object, oneOf, optional, string, withDefault, type Parsed, type Parser } from './parse.ts';
+import { checked, object, oneOf, optional, string, withDefault, type Parsed, type Parser } from './parse.ts';
 import { parseResource, type Resource } from './resource.ts';
 
 export type Region = 'International' | 'China' | 'Custom';
@@ -59,7 +59,7 @@ const catalogWord: Parser<string> = string({
   hint: 'must be a name from the catalog, such as Max',
 });
 
-const spec: Parser<GlmAccountSpec> = object<GlmAccountSpec>({
+const fields: Parser<GlmAccountSpec> = object<GlmAccountSpec>({
   billing: oneOf(['CodingPlan', 'TeamSeat', 'PayAsYouGo']),
   region: oneOf(['International', 'China', 'Custom']),
   plan: optional(object<PlanRef>({ name: catalogWord, generation: catalogWord })),
@@ -75,6 +75,11 @@ const spec: Parser<GlmAccountSpec> = object<GlmAccountSpec>({
   children: namespaceGrant,
   stop: stopped,
   catalogRef: withDefault(localRef, { name: 'default' }),
+});
+
+const spec: Parser<GlmAccountSpec> = checked(fields, ({ plan, billing }, at) => {
+  if (plan !== null && billing === 'PayAsYouGo')
+    at.child('plan').fail('pay-as-you-go has no plan; remove plan or set billing: CodingPlan');
 });
 
 /** Parses a GLMAccount object; status is ignored. */

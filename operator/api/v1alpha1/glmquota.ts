@@ -80,5 +80,11 @@ const spec: Parser<GlmQuotaSpec> = mapped(
 
 /** Parses a GLMQuota object; status is ignored. */
 export function parseGlmQuota(input: unknown): Parsed<GlmQuota> {
-  return parseResource('GLMQuota', spec, input);
+  const parsed = parseResource('GLMQuota', spec, input);
+  if (!parsed.ok) return parsed;
+  const { parent } = parsed.value.spec;
+  if (parent.kind === 'account' || parent.namespace !== null || parent.name !== parsed.value.metadata.name)
+    return parsed;
+  const message = 'a quota cannot be its own parent; name another GLMQuota, or write accountRef instead';
+  return { ok: false, problems: [{ path: 'spec.parentRef.name', message }] };
 }
