@@ -61,6 +61,11 @@ export function describeVariables(): string {
     .join('\n');
 }
 
+/** The configuration of this process; fails as `parseConfig` does. */
+export function readConfig(): SidecarConfig {
+  return parseConfig(process.env);
+}
+
 /** Fails with `invalid`, its message naming every problem at once. */
 export function parseConfig(environment: Environment): SidecarConfig {
   const problems: string[] = [];

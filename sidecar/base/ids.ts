@@ -1,9 +1,20 @@
 /** Identifiers and randomness enter the program here. */
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 
+const ID_BYTES = 16;
+/** Asking the kernel costs twenty times what an identifier does: ask for many at once. */
+const POOL_BYTES = 256 * ID_BYTES;
+let pool = Buffer.alloc(0);
+let poolAt = 0;
+
 /** A fresh identifier of one call, owner or process: 22 characters, URL-safe, 128 random bits. */
 export function newId(): string {
-  return randomBytes(16).toString('base64url');
+  if (poolAt >= pool.length) {
+    pool = randomBytes(POOL_BYTES);
+    poolAt = 0;
+  }
+  poolAt += ID_BYTES;
+  return pool.toString('base64url', poolAt - ID_BYTES, poolAt);
 }
 
 /** A fresh RFC 9562 UUID, for places whose format demands one. */

@@ -8,6 +8,7 @@ import { AppError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
 import type { Log } from '../base/log.ts';
 import type { SidecarSnapshot } from '../control/terms.ts';
+import type { TreeSnapshot } from '../engine/terms.ts';
 import { Held } from './held-lease.ts';
 import type { SidecarMetrics } from './metrics.ts';
 import { cutOverdue } from './runtime-limit.ts';
@@ -35,11 +36,16 @@ const STALE_POLL_MS = 500;
 type Answered = { readonly answer: Answer; readonly snapshot: SidecarSnapshot; readonly session: TreeSession };
 
 /** Disposing it stops the beats and closes the connections; `drain` first. */
-export function createLeaseDesk(options: LeaseDeskOptions): LeaseDesk & AsyncDisposable {
+export interface OpenDesk extends LeaseDesk, AsyncDisposable {
+  /** The tree in force as Redis has it; null: there is none yet. Fails with `unavailable` when Redis cannot be asked. */
+  readTree(signal: AbortSignal): Promise<TreeSnapshot | null>;
+}
+
+export function createLeaseDesk(options: LeaseDeskOptions): OpenDesk {
   return new Desk(options);
 }
 
-class Desk implements LeaseDesk, AsyncDisposable {
+class Desk implements OpenDesk {
   readonly #options: LeaseDeskOptions;
   readonly #sessions: Sessions;
   readonly #held = new Map<string, Held>();
@@ -69,6 +75,11 @@ class Desk implements LeaseDesk, AsyncDisposable {
       admission.kind === 'denied' ? admission.reason : admission.kind === 'admitted' ? 'granted' : 'unavailable',
     );
     return admission;
+  }
+
+  async readTree(signal: AbortSignal): Promise<TreeSnapshot | null> {
+    const snapshot = this.#options.snapshots.value;
+    return snapshot === null ? null : this.#sessions.read(snapshot, signal);
   }
 
   async drain(signal: AbortSignal): Promise<void> {

@@ -2,6 +2,8 @@
 import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import type { SidecarSnapshot } from '../control/terms.ts';
+import type { SidecarEngine } from '../engine/port.ts';
+import type { TreeSnapshot } from '../engine/terms.ts';
 import { newId } from '../base/ids.ts';
 import { beatForever } from './heartbeat.ts';
 import type { Lease } from './lease-state.ts';
@@ -11,7 +13,7 @@ import { TreeSession } from './tree-session.ts';
 
 /** An engine for one tree over its own connection; disposing it closes the connection. */
 export interface OpenEngine extends AsyncDisposable {
-  readonly engine: LeaseEngine;
+  readonly engine: LeaseEngine & Pick<SidecarEngine, 'snapshot'>;
 }
 
 export interface SessionsOptions {
@@ -47,14 +49,23 @@ export class Sessions implements AsyncDisposable {
 
   /** The session for a snapshot's tree and Redis; the one of an earlier tree lives on until its leases have ended. */
   of(snapshot: SidecarSnapshot): TreeSession {
-    if (this.#current !== null && snapshot === this.#snapshot) return this.#current.session;
+    return this.#of(snapshot).session;
+  }
+
+  /** The tree as Redis has it; null: it holds none. Fails with `unavailable` when Redis cannot be asked. */
+  async read(snapshot: SidecarSnapshot, signal: AbortSignal): Promise<TreeSnapshot | null> {
+    return this.#of(snapshot).opened.engine.snapshot(signal);
+  }
+
+  #of(snapshot: SidecarSnapshot): Open {
+    if (this.#current !== null && snapshot === this.#snapshot) return this.#current;
     const key = JSON.stringify([snapshot.binding.treeKey, snapshot.redis]);
     if (this.#current?.key !== key) {
       if (this.#current !== null) void this.#retire(this.#current);
       this.#current = this.#start(key, snapshot);
     }
     this.#snapshot = snapshot;
-    return this.#current.session;
+    return this.#current;
   }
 
   all(): readonly TreeSession[] {

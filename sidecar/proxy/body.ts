@@ -14,6 +14,7 @@ export async function readBody(request: IncomingMessage, limitBytes: number): Pr
   const chunks: Buffer[] = [];
   let bytes = 0;
   const { promise, resolve, reject } = Promise.withResolvers<ReadBody>();
+  let ended = false;
   request.on('data', (chunk: Buffer) => {
     bytes += chunk.length;
     if (bytes <= limitBytes) chunks.push(chunk);
@@ -21,10 +22,13 @@ export async function readBody(request: IncomingMessage, limitBytes: number): Pr
     else request.destroy(new Error('the request body does not end'));
   });
   request.on('end', () => {
+    ended = true;
     if (bytes > limitBytes) resolve({ kind: 'tooLarge' });
     else resolve({ kind: 'read', body: chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, bytes) });
   });
   request.on('error', reject);
-  request.on('close', () => reject(new Error('the client went away')));
+  request.on('close', () => {
+    if (!ended) reject(new Error('the client went away'));
+  });
   return promise;
 }

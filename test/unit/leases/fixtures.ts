@@ -138,6 +138,11 @@ export class ScriptedEngine implements LeaseEngine {
     return { epoch: this.epoch };
   }
 
+  async snapshot(): Promise<null> {
+    this.#check();
+    return null;
+  }
+
   #check(): void {
     if (this.down) throw new AppError('unavailable', 'Redis is away');
   }
