@@ -71,7 +71,7 @@ describe('percentages and shared windows', () => {
       /has the window Anchored 5h under this name, not Sliding 5h/,
     ],
     ['decimals of a resource that has none', limit('per-minute', '2.5', perMinute), /behind the point/],
-    ['an amount beyond 2^53', limit('five-hour', '9007199254740993'), /too large/],
+    ['an amount beyond 2^53', limit('five-hour', '9007199254740993'), /at most 9000000000000000/],
   ])('%s is InvalidLimits', (_, entry, message) => {
     const parse = (): CompiledWorld =>
       compileTrees(

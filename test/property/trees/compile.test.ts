@@ -1,0 +1,130 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import type { GlmQuota } from '#operator/api/v1alpha1/glmquota.ts';
+import { createCalendar } from '#operator/trees/calendar.ts';
+import { compileTrees } from '#operator/trees/compile.ts';
+import type { CompileInput } from '#operator/trees/terms.ts';
+import type { NodeConfig, TreeConfig } from '#sidecar/engine/terms.ts';
+import { account, inForce, quota, world } from '#test/unit/trees/world.ts';
+
+/** Worlds of one plan account, one bare account and up to twelve quotas that name parents at random, good or bad. */
+const NAMES = Array.from({ length: 12 }, (_, index) => `q${index}`);
+
+const limit = fc.oneof(
+  fc.record({ name: fc.constantFrom('five-hour', 'own'), amount: fc.nat(120).map((percent) => `${percent % 101}%`) }),
+  fc.record({
+    name: fc.constantFrom('own', 'day'),
+    amount: fc.nat(1000),
+    resource: fc.constantFrom('Requests', 'Tokens'),
+    window: fc.constantFrom(
+      { type: 'Sliding', duration: '1m' },
+      { type: 'Calendar', period: 'Day', timeZone: 'Europe/Paris' },
+    ),
+  }),
+);
+const parent = fc.oneof(
+  fc.constantFrom({ accountRef: { name: 'max' } }, { accountRef: { name: 'bare' } }, { accountRef: { name: 'gone' } }),
+  fc.constantFrom(...NAMES).map((name) => ({ parentRef: { name } })),
+);
+const spec = fc
+  .tuple(parent, fc.uniqueArray(limit, { selector: ({ name }) => name, maxLength: 3 }), fc.boolean())
+  .map(([ref, limits, hold]) => ({ ...ref, limits, stop: { policy: hold ? 'Hold' : 'None' } }));
+const quotas: fc.Arbitrary<GlmQuota[]> = fc
+  .dictionary(fc.constantFrom(...NAMES), spec, { maxKeys: NAMES.length })
+  .map((specs) =>
+    Object.entries(specs)
+      .filter(([name, each]) => !('parentRef' in each && each.parentRef.name === name))
+      .map(([name, each]) => quota(`glm/${name}`, each)),
+  );
+
+const calendar = createCalendar();
+const accounts = [account('max', { plan: { name: 'Max', generation: 'Credits' } }), account('bare')];
+const compile = (parts: Partial<CompileInput>) => compileTrees(world({ accounts, calendar, ...parts }));
+
+function wrong({ nodes }: TreeConfig): string[] {
+  const seen = new Map<string, NodeConfig>();
+  return nodes.flatMap((node, index) => {
+    const problems: string[] = [];
+    if (seen.has(node.name)) problems.push(`${node.name} twice`);
+    if (index === 0 ? node.parent !== null : !seen.has(node.parent ?? ''))
+      problems.push(`${node.name} before its parent`);
+    for (const { name, windowOwner } of node.limits) {
+      if (windowOwner === undefined) continue;
+      const owner = seen.get(windowOwner)?.limits.find((each) => each.name === name);
+      if (!owner) problems.push(`${node.name}: ${windowOwner} has no ${name}`);
+      if (owner?.windowOwner !== undefined) problems.push(`${node.name}: ${windowOwner} does not own ${name}`);
+    }
+    seen.set(node.name, node);
+    return problems;
+  });
+}
+
+test('whatever quotas say, a tree is sound: parents first, windows owned by ancestors', () => {
+  fc.assert(
+    fc.property(quotas, quotas, (before, after) => {
+      const previous = inForce(compile({ quotas: before }));
+      const compiled = compile({ quotas: after, previous });
+      for (const { tree } of compiled.accounts.values()) expect(wrong(tree!)).toEqual([]);
+    }),
+    { numRuns: 1000 },
+  );
+});
+
+test('the order of objects makes no difference', () => {
+  fc.assert(
+    fc.property(
+      quotas.chain((each) => fc.tuple(fc.constant(each), fc.shuffledSubarray(each, { minLength: each.length }))),
+      ([ordered, shuffled]) => {
+        expect(JSON.stringify(shownOf(compile({ quotas: shuffled, accounts: accounts.toReversed() })))).toBe(
+          JSON.stringify(shownOf(compile({ quotas: ordered }))),
+        );
+      },
+    ),
+    { numRuns: 500 },
+  );
+});
+
+function shownOf(compiled: ReturnType<typeof compileTrees>) {
+  return { accounts: [...compiled.accounts], quotas: [...compiled.quotas] };
+}
+
+test('what was in force stays in force: a quota that still exists never loses its node, good spec or bad', () => {
+  fc.assert(
+    fc.property(quotas, quotas, (before, after) => {
+      const first = compile({ quotas: before });
+      const second = compile({ quotas: after, previous: inForce(first) });
+      const lost = [...second.quotas].filter(
+        ([id, { account: home }]) => home === null && first.quotas.get(id)?.account,
+      );
+      expect(lost).toEqual([]);
+    }),
+    { numRuns: 1000 },
+  );
+});
+
+test('an active quota is in its tree under the parent it names', () => {
+  fc.assert(
+    fc.property(quotas, quotas, (before, after) => {
+      const compiled = compile({ quotas: after, previous: inForce(compile({ quotas: before })) });
+      const misplaced = after.filter((each) => {
+        const { verdict, path } = compiled.quotas.get(`glm/${each.metadata.name}`)!;
+        const { kind, name } = each.spec.parent;
+        const above = kind === 'account' ? 'account' : `quota:glm/${name}`;
+        return verdict.active && (path[1] !== above || path.at(-1) !== 'account');
+      });
+      expect(misplaced).toEqual([]);
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test('compiling again what is in force changes nothing', () => {
+  fc.assert(
+    fc.property(quotas, quotas, (before, after) => {
+      const once = compile({ quotas: after, previous: inForce(compile({ quotas: before })) });
+      const twice = compile({ quotas: after, previous: inForce(once) });
+      expect([...inForce(twice)]).toEqual([...inForce(once)]);
+    }),
+    { numRuns: 500 },
+  );
+});
