@@ -142,10 +142,12 @@ const planLimit = object({
   duration: durationMs({ minMs: 60_000, maxMs: 366 * 24 * 3_600_000 }),
 });
 
+const planWord = string({ min: 1, max: 63, pattern: /^[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?$/ });
+
 const plan: Parser<CatalogPlan> = mapped(
   object({
-    name: string({ min: 1, max: 63, pattern: /^[A-Za-z][A-Za-z0-9]*$/ }),
-    generation: string({ min: 1, max: 63, pattern: /^[A-Za-z][A-Za-z0-9]*$/ }),
+    name: planWord,
+    generation: planWord,
     unit: oneOf(['Prompts', 'Credits']),
     limits: listMap(planLimit, { min: 1, max: 8, keyOf: (limit) => limit.name }),
   }),
@@ -213,7 +215,7 @@ const error = object<CatalogError>({
 const spec: Parser<GlmCatalogSpec> = checked(
   object<GlmCatalogSpec>({
     extends: optional(oneOf([DEFAULT_CATALOG])),
-    models: withDefault(listMap(model, { max: 128, keyOf: ({ name }) => name }), []),
+    models: withDefault(listMap(model, { min: 1, max: 128, keyOf: ({ name }) => name }), []),
     prices: withDefault(listMap(price, { max: 256, keyOf: (row) => `${row.model} in ${row.currency}` }), []),
     credits: withDefault(listMap(credits, { max: 128, keyOf: (row) => row.model }), []),
     plans: withDefault(listMap(plan, { max: 64, keyOf: (row) => `${row.name} of ${row.generation}` }), []),
@@ -249,5 +251,10 @@ function claim(owners: Map<string, string>, alias: string, model_: string, at: P
 
 /** A GLMCatalog as the API server or a file holds it. */
 export function parseGlmCatalog(input: unknown): Parsed<GlmCatalog> {
-  return parseResource('GLMCatalog', spec, input);
+  const parsed = parseResource('GLMCatalog', spec, input);
+  if (!parsed.ok || parsed.value.metadata.name !== DEFAULT_CATALOG || parsed.value.spec.extends === null) return parsed;
+  return {
+    ok: false,
+    problems: [{ path: 'spec.extends', message: `the catalog ${DEFAULT_CATALOG} cannot extend itself` }],
+  };
 }

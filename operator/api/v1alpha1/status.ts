@@ -76,6 +76,14 @@ export interface PoolStatus {
   readonly selector: string;
 }
 
+/** Status of GLMCatalog. */
+export interface CatalogStatus {
+  readonly observedGeneration: number;
+  readonly conditions: readonly Condition[];
+  /** Of the annotation `glmquota.io/content-version`; absent where there is none. */
+  readonly contentVersion?: string;
+}
+
 type Scalar = string | number | boolean;
 type Join<Prefix extends string, T> = { [K in keyof T & string]-?: Field<`${Prefix}${K}`, NonNullable<T[K]>> }[keyof T &
   string];
@@ -137,4 +145,17 @@ export const POOL_STATUS_FIELDS: Readonly<Record<Paths<PoolStatus>, true>> = {
   replicas: true,
   readyReplicas: true,
   selector: true,
+};
+
+/** Every field of the status of catalogs. */
+export const CATALOG_STATUS_FIELDS: Readonly<Record<Paths<CatalogStatus>, true>> = {
+  observedGeneration: true,
+  conditions: true,
+  'conditions[].type': true,
+  'conditions[].status': true,
+  'conditions[].observedGeneration': true,
+  'conditions[].lastTransitionTime': true,
+  'conditions[].reason': true,
+  'conditions[].message': true,
+  contentVersion: true,
 };

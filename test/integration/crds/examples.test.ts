@@ -53,6 +53,12 @@ describe('invalid examples', () => {
   });
 });
 
+test('the catalog that ships is accepted, and listed with its columns', async () => {
+  const shipped = resolve(folder, '../operator/controllers/glmcatalog/default.yaml');
+  await server.kubectl(['apply', '--server-side', '--validate=strict', '-f', shipped]);
+  expect(await server.kubectl(['get', 'glmc'])).toMatch(/NAME +READY +EXTENDS +CONTENT +AGE\n(.*\n)*default /);
+});
+
 test('an AgentPool is scaled through its scale subresource', async () => {
   await server.kubectl(['apply', '-f', join(folder, 'examples/valid/agentpool-minimal.yaml')]);
   await server.kubectl(['-n', 'team-a', 'scale', 'agentpool/reviewers', '--replicas=3']);
