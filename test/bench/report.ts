@@ -1,0 +1,47 @@
+/** What a benchmark run found: printed as a table, written as JSON beside the goals. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+import { join } from 'node:path';
+
+export interface Metric {
+  readonly id: string;
+  readonly value: number;
+  readonly unit: string;
+  /** Null: recorded for comparison only. */
+  readonly goal: number | null;
+  readonly better: 'lower' | 'higher';
+  readonly method: string;
+  readonly peers: Readonly<Record<string, number>>;
+}
+
+const RESULTS = join(import.meta.dirname, 'results');
+
+function meets({ value, goal, better }: Metric): string {
+  if (goal === null) return '';
+  return (better === 'lower' ? value <= goal : value >= goal) ? 'met' : 'MISSED';
+}
+
+export function round(value: number): number {
+  return Number(value.toPrecision(4));
+}
+
+/** Prints the table and writes `results/<bench>.json`. */
+export function report(bench: string, redisVersion: string, metrics: readonly Metric[]): void {
+  for (const metric of metrics) {
+    const peers = Object.entries(metric.peers).map(([name, value]) => `${name} ${round(value)}`);
+    const goal = metric.goal === null ? '-' : `${metric.better === 'lower' ? '≤' : '≥'} ${metric.goal}`;
+    console.log(
+      `${metric.id.padEnd(34)} ${String(round(metric.value)).padStart(9)} ${metric.unit.padEnd(8)} goal ${goal.padEnd(8)} ${meets(metric).padEnd(7)} ${peers.join(', ')}`,
+    );
+  }
+  const document = {
+    bench,
+    at: new Date().toISOString(),
+    node: process.version,
+    redis: redisVersion,
+    cpus: cpus().length,
+    metrics: metrics.map((metric) => ({ ...metric, value: round(metric.value) })),
+  };
+  mkdirSync(RESULTS, { recursive: true });
+  writeFileSync(join(RESULTS, `${bench}.json`), `${JSON.stringify(document, null, 2)}\n`);
+}
