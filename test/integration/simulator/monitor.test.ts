@@ -105,6 +105,8 @@ test('usage is shown as it was before the lag', async () => {
   expect(await rows(fixture)).toMatchObject([{ currentValue: 0 }, { currentValue: 0 }]);
   await fixture.control.clock({ advanceMs: 600_000 });
   expect(await rows(fixture)).toMatchObject([{ currentValue: 34 }, { currentValue: 34 }]);
+  await fixture.control.clock({ advanceMs: 5 * HOUR_MS });
+  expect(await rows(fixture)).toMatchObject([{ currentValue: 0 }, { currentValue: 34 }]);
 });
 
 test('a reset card empties the window and anchors it anew', async () => {

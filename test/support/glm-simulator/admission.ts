@@ -72,6 +72,7 @@ function route(vendor: Vendor, account: Account, door: Door, model: string): { r
 }
 
 function checkQuestion(vendor: Vendor, ask: Ask, routed: string, directive: Directive): Refusal | undefined {
+  if (directive.unknown !== undefined) return { code: '1210', message: `simulator: cannot read ${directive.unknown}` };
   const facts = vendor.facts.models[routed];
   if (facts?.thinkingRequired && ask.thinkingDisabled) return { code: '1210' };
   const prompt = directive.prompt ?? ask.promptTokens;

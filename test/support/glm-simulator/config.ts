@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
 import type { Facts } from './facts.ts';
 import { isFields, type Fields } from './surfaces/surface.ts';
-import type { AccountConfig, SimulatorConfig } from './terms.ts';
+import { defaultKnobs, type AccountConfig, type FaultRule, type KnobsPatch, type SimulatorConfig } from './terms.ts';
 
 const ACCOUNT_FIELDS = [
   'id',
@@ -61,13 +61,50 @@ export function parseAccount(value: unknown, at: string, facts: Facts): AccountC
   return value as unknown as AccountConfig;
 }
 
-export function parseConfig(value: unknown, facts: Facts): SimulatorConfig {
+function parseConfig(value: unknown, facts: Facts): SimulatorConfig {
   if (!isFields(value)) throw new TypeError('the configuration must be an object');
   refuseUnknown(value, CONFIG_FIELDS, 'configuration');
   const { accounts } = value;
   if (accounts !== undefined && !Array.isArray(accounts)) throw new TypeError('accounts must be a list');
   for (const [index, account] of (accounts ?? []).entries()) parseAccount(account, `accounts[${index}]`, facts);
+  parseKnobs(value['knobs'] ?? {});
   return value as SimulatorConfig;
+}
+
+const ACTIONS = [
+  'Code',
+  'Http',
+  'Delay',
+  'Reset',
+  'Silence',
+  'MidReset',
+  'MidSilence',
+  'Drip',
+  'StreamError',
+  'Truncated',
+];
+const RULE_FIELDS = ['id', 'account', 'key', 'model', 'surface', 'header', 'skip', 'times', 'percent', 'action'];
+
+/** A fault rule of the control API. */
+export function parseFault(value: unknown): FaultRule {
+  if (!isFields(value)) throw new TypeError('a fault must be an object');
+  refuseUnknown(value, RULE_FIELDS, 'fault');
+  const action = value['action'];
+  if (!isFields(action) || !ACTIONS.some((type) => type === action['type']))
+    throw new TypeError(`fault.action.type must be one of ${ACTIONS.join(', ')}`);
+  return value as unknown as FaultRule;
+}
+
+/** A patch of the knobs: sections and names must exist. */
+export function parseKnobs(value: unknown): KnobsPatch {
+  if (!isFields(value)) throw new TypeError('knobs must be an object');
+  const known: Fields = { ...defaultKnobs };
+  refuseUnknown(value, Object.keys(known), 'knobs');
+  for (const [name, section] of Object.entries(value)) {
+    const names = known[name];
+    if (isFields(section) && isFields(names)) refuseUnknown(section, Object.keys(names), `knobs.${name}`);
+  }
+  return value;
 }
 
 /** YAML or JSON. */

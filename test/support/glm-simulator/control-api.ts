@@ -1,11 +1,10 @@
 /** `/__sim/`: how tests set the vendor up and read the oracle. JSON in, JSON out. */
 import type { ClockChange } from './clock.ts';
-import { parseAccount } from './config.ts';
+import { parseAccount, parseFault, parseKnobs } from './config.ts';
 import type { Exchange } from './exchange.ts';
 import type { CallRecord } from './ledger.ts';
 import { reportOf } from './report.ts';
 import { isFields } from './surfaces/surface.ts';
-import type { FaultRule, KnobsPatch } from './terms.ts';
 import type { Vendor } from './vendor.ts';
 
 export const CONTROL_PREFIX = '/__sim/';
@@ -91,7 +90,7 @@ const OPERATIONS: Record<string, Operation> = {
   },
   'GET knobs': ({ vendor }) => vendor.knobs,
   'PATCH knobs': (request) => {
-    request.vendor.turn(fieldsOf(request) as KnobsPatch);
+    request.vendor.turn(parseKnobs(request.body));
     if (request.vendor.knobs.isDown) request.dropConnections();
     return request.vendor.knobs;
   },
@@ -101,7 +100,7 @@ const OPERATIONS: Record<string, Operation> = {
   'DELETE accounts/*': ({ vendor, path }) => vendor.remove(path[1] ?? ''),
   'PUT accounts/*/windows/*': setWindow,
   'GET faults': ({ vendor }) => vendor.faults.report(),
-  'POST faults': (request) => ({ id: request.vendor.faults.add(fieldsOf(request) as unknown as FaultRule) }),
+  'POST faults': (request) => ({ id: request.vendor.faults.add(parseFault(request.body)) }),
   'DELETE faults': ({ vendor }) => vendor.faults.remove(),
   'DELETE faults/*': ({ vendor, path }) => vendor.faults.remove(path[1]),
   'GET holds': ({ vendor }) => vendor.holds.report(),

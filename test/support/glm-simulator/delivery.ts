@@ -84,7 +84,7 @@ async function sendPlainSlowly(delivery: Delivery, body: Buffer, tokens: number)
   onDelivered(tokens);
   if (fault?.type !== 'Drip') return exchange.send(200, JSON_HEADERS, body);
   exchange.response.writeHead(200, { ...JSON_HEADERS, 'content-length': body.length });
-  if (await drip(exchange, body, fault)) exchange.response.end();
+  if (await drip(exchange, body, fault)) exchange.end();
 }
 
 /** Faults that spoil a plain answer; true when the call is over. */
@@ -118,7 +118,7 @@ export function sendStream(delivery: Delivery, frames: Frame[]): void {
   for (const frame of frames) all += dress(frame.text, knobs);
   delivery.onDelivered(frames.at(-1)?.tokens ?? 0);
   delivery.exchange.response.writeHead(200, STREAM_HEADERS);
-  delivery.exchange.response.end(all);
+  delivery.exchange.end(all);
 }
 
 function dress(text: string, knobs: StreamKnobs): string {
@@ -153,16 +153,16 @@ class SlowStream {
       if (!(await this.#send(frame, index))) return;
       if (index === 0 && !(await passGate(this.#delivery, pace.midGate))) return;
     }
-    exchange.response.end();
+    exchange.end();
   }
 
   async #break(): Promise<void> {
     const { exchange, fault, errorBody, errorFrame } = this.#delivery;
     if (fault?.type === 'StreamError') {
       await exchange.write(errorFrame(errorBody(fault)));
-      exchange.response.end();
+      exchange.end();
     } else if (fault?.type === 'Truncated') {
-      exchange.response.end('data: {"id":"');
+      exchange.end('data: {"id":"');
     } else {
       const silentMs = fault?.type === 'MidSilence' ? (fault.forMs ?? FOREVER_MS) : RESET_AFTER_MS;
       if (await exchange.pause(silentMs)) exchange.reset();

@@ -21,6 +21,8 @@ export interface Directive {
   hold?: string;
   midhold?: string;
   fault?: FaultAction | undefined;
+  /** A word that says nothing: the call is refused rather than misunderstood. */
+  unknown?: string;
 }
 
 const OPEN = '[[sim ';
@@ -49,16 +51,17 @@ function faultOf(text: string): FaultAction | undefined {
 const NUMBERS = new Set(['tokens', 'reasoning', 'cached', 'prompt', 'chunk', 'ms', 'ttft']);
 const WORDS = new Set(['tool', 'finish', 'hold', 'midhold']);
 
-/** Words it does not know are left alone. */
 function readWords(text: string): Directive {
   const found: Record<string, unknown> = {};
   for (const word of text.trim().split(/\s+/)) {
     const at = word.indexOf('=');
     const name = word.slice(0, at);
     const value = word.slice(at + 1);
-    if (NUMBERS.has(name)) found[name] = Number(value);
+    const fault = name === 'fault' ? faultOf(value) : undefined;
+    if (NUMBERS.has(name) && Number.isFinite(Number(value))) found[name] = Number(value);
     else if (WORDS.has(name)) found[name] = value;
-    else if (name === 'fault') found['fault'] = faultOf(value);
+    else if (fault) found['fault'] = fault;
+    else found['unknown'] = word;
   }
   return found as Directive;
 }

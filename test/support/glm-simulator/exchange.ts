@@ -8,18 +8,18 @@ export class Exchange {
   /** Monotonic milliseconds when the headers had come. */
   readonly arrivedMs = performance.now();
   isClosed = false;
+  /** The whole response went out. */
+  isComplete = false;
   /** Called once, when the response has ended or the socket has closed. */
   onClose: (() => void) | undefined;
+  readonly #isSecure: boolean;
   #wake: (() => void) | undefined;
 
   constructor(request: IncomingMessage, response: ServerResponse) {
     this.request = request;
     this.response = response;
-    response.once('close', () => {
-      this.isClosed = true;
-      this.#wake?.();
-      this.onClose?.();
-    });
+    this.#isSecure = request.socket instanceof TLSSocket;
+    response.once('close', () => this.#close(response.writableFinished));
   }
 
   /** A header's first value. */
@@ -44,7 +44,27 @@ export class Exchange {
   send(status: number, headers: Record<string, string>, body: string | Buffer): void {
     if (this.isClosed) return;
     this.response.writeHead(status, { ...headers, 'content-length': Buffer.byteLength(body) });
-    this.response.end(body);
+    this.end(body);
+  }
+
+  /**
+   * Ends the response with `data`. Over TLS Node tells of the end only a turn of its loop after the peer may have all of
+   * it, and the peer's next call would seem to overlap: there the call ends when all but the last byte is out.
+   */
+  end(data: string | Buffer = ''): void {
+    if (!this.#isSecure) {
+      this.response.end(data);
+      return;
+    }
+    const whole = Buffer.from(data);
+    const last = Math.max(0, whole.length - 1);
+    const finish = (): void => {
+      if (this.isClosed) return;
+      this.#close(true);
+      this.response.end(whole.subarray(last));
+    };
+    if (last === 0) finish();
+    else this.response.write(whole.subarray(0, last), finish);
   }
 
   sendJson(status: number, body: unknown): void {
@@ -82,6 +102,14 @@ export class Exchange {
       this.response.write(data, () => resolve());
     });
     return await this.pauseUntil(written);
+  }
+
+  #close(isComplete: boolean): void {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    this.isComplete = isComplete;
+    this.#wake?.();
+    this.onClose?.();
   }
 
   /** TCP reset where the transport allows it, else a plain close in the middle. */

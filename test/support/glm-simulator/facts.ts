@@ -8,7 +8,7 @@ export interface Rates {
   output: number;
 }
 
-export interface ModelFacts {
+interface ModelFacts {
   contextTokens?: number;
   /** `thinking: {type: "disabled"}` is answered with 1210. */
   thinkingRequired?: boolean;
@@ -72,11 +72,22 @@ export function isPeak(facts: Facts, atMs: number): boolean {
   return weekdays.includes(local.getUTCDay()) && hour >= fromHour && hour < toHour;
 }
 
+const instants = new Map<string, number>();
+
+/** `Date.parse`, once per text: it is asked for every call. */
+function instantOf(text: string): number {
+  const known = instants.get(text);
+  if (known !== undefined) return known;
+  const instant = Date.parse(text);
+  instants.set(text, instant);
+  return instant;
+}
+
 /** Percent of the printed coefficients charged for `model` at `atMs`. */
 export function creditPercent(facts: Facts, model: string, atMs: number): number {
   const promotion = facts.promotions.find(
     ({ from, to, models }) =>
-      atMs >= Date.parse(from) && atMs < Date.parse(to) && (models.includes('*') || models.includes(model)),
+      atMs >= instantOf(from) && atMs < instantOf(to) && (models.includes('*') || models.includes(model)),
   );
   if (promotion) return promotion.percent;
   return isPeak(facts, atMs) ? 100 : facts.peak.offPeakPercent;

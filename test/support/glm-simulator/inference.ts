@@ -117,7 +117,7 @@ class Service {
   #endingOf(call: Call | undefined, refusal: Refusal | undefined): Ending {
     const fault = call?.fault?.type;
     if (refusal || fault === 'Http') return 'Refused';
-    if (this.#exchange.response.writableFinished) {
+    if (this.#exchange.isComplete) {
       return fault === 'StreamError' || fault === 'Truncated' ? 'Broken' : 'Completed';
     }
     const isOurs = fault === 'Reset' || fault === 'MidReset';

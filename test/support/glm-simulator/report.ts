@@ -4,7 +4,7 @@ import type { LedgerRow } from './ledger.ts';
 import type { Vendor } from './vendor.ts';
 import type { WindowReport } from './windows.ts';
 
-export interface AccountReport {
+interface AccountReport {
   models: Record<string, GaugeReport>;
   windows: Record<string, WindowReport>;
   balanceUsd: number | null;

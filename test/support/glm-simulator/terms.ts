@@ -76,7 +76,7 @@ export interface ErrorKnobs {
   unknownPath: 'Error500' | 'NotFound404';
 }
 
-export interface AccountingKnobs {
+interface AccountingKnobs {
   enforceConcurrency: boolean;
   enforceWindows: boolean;
   /** What a call costs whose client went away, or that the vendor broke off. */
@@ -90,7 +90,7 @@ export interface AccountingKnobs {
   messagesCacheNeedsMarker: boolean;
 }
 
-export interface MonitorKnobs {
+interface MonitorKnobs {
   answer: 'Normal' | 'BadKey' | 'NoPlan' | 'EmptyLimits' | 'Html502' | 'Hang';
   successCode: 0 | 200;
   omitValues: boolean;

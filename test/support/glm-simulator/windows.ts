@@ -54,6 +54,7 @@ export class UsageWindow {
     this.openedMs = other.openedMs;
     this.#usedNano = other.#usedNano;
     this.#past = other.#past;
+    this.#samples = other.#samples;
     this.#refusedEver = other.#refusedEver;
   }
 
@@ -108,6 +109,7 @@ export class UsageWindow {
   usedAgo(nowMs: number, lagMs: number): number {
     this.#roll(nowMs);
     if (lagMs <= 0) return this.#usedNano / NANO;
+    if (this.openedMs === undefined) return 0;
     const known = this.#samples.findLast(({ atMs }) => atMs <= nowMs - lagMs);
     return known && known.span === this.span ? known.usedNano / NANO : 0;
   }
