@@ -73,9 +73,14 @@ export function timeZone(): Parser<string> {
   );
 }
 
+/** Zones found to exist: asking is slow (a thousand quotas are parsed at once), and there are only some hundred. */
+const KNOWN_ZONES = new Set<string>();
+
 function isTimeZone(name: string): boolean {
+  if (KNOWN_ZONES.has(name)) return true;
   try {
     new Intl.DateTimeFormat('en', { timeZone: name });
+    KNOWN_ZONES.add(name);
     return true;
   } catch {
     return false;

@@ -123,7 +123,7 @@ describe('the whole', () => {
       });
     const compiled = compileTrees(world({ accounts: [max], quotas: [of('a', '60%'), of('b', '60%')] }));
     const { overcommitted, verdict } = compiled.accounts.get('glm/max')!;
-    expect(overcommitted).toMatch(/concurrency 6 of 4, limit five-hour 33600 of 28000/);
+    expect(overcommitted).toMatch(/limit five-hour 33600 of 28000, concurrency 6 of 4/);
     expect(verdict.active).toBe(true);
   });
 
