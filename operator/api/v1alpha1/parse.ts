@@ -106,12 +106,9 @@ export function list<T>(item: Parser<T>, rule: { min?: number; max: number }): P
     if (!Array.isArray(input)) return at.fail(`must be a list, not ${show(input)}`);
     const { min = 0, max } = rule;
     if (input.length < min || input.length > max) return at.fail(`must have ${min} to ${max} items`);
-    const out: T[] = [];
-    for (const [index, each] of input.entries()) {
-      const value = item(each, at.child(index));
-      if (value !== FAILED) out.push(value);
-    }
-    return out;
+    const values = input.map((each, index) => item(each, at.child(index)));
+    const good = values.filter((value): value is T => value !== FAILED);
+    return good.length === values.length ? good : FAILED;
   };
 }
 
