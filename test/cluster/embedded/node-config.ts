@@ -4,11 +4,9 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import type { Slot } from './slot.ts';
 
-export const PAUSE_IMAGE = 'glmquota.local/pause:1';
-
 export const containerdSocket = (slot: Slot): string => join(slot.folder, 'containerd.sock');
 
-function containerd(slot: Slot): string {
+function containerd(slot: Slot, pauseImage: string): string {
   const at = (name: string): string => JSON.stringify(join(slot.folder, name));
   const cri = 'plugins."io.containerd.grpc.v1.cri"';
   return `version = 2
@@ -23,7 +21,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshot
 [plugins."io.containerd.internal.v1.opt"]
   path = ${at('containerd/opt')}
 [${cri}]
-  sandbox_image = "${PAUSE_IMAGE}"
+  sandbox_image = "${pauseImage}"
   disable_apparmor = true
   # Without CAP_SYS_RESOURCE (a container, some CI) runc may not lower the score, and every sandbox fails.
   restrict_oom_score_adj = true
@@ -146,10 +144,10 @@ const corefile = (slot: Slot): string => `cluster.local:53 in-addr.arpa:53 {
 `;
 
 /** Writes all of them into the slot's folder under the names the command lines in `boot.ts` use. */
-export async function writeNodeConfig(slot: Slot): Promise<void> {
+export async function writeNodeConfig(slot: Slot, pauseImage: string): Promise<void> {
   await mkdir(join(slot.folder, 'cni'));
   const files = {
-    'containerd.toml': containerd(slot),
+    'containerd.toml': containerd(slot, pauseImage),
     'cni/10-pods.conflist': JSON.stringify(cni(slot)),
     'kubelet.yaml': stringify(kubelet(slot)),
     'kube-proxy.yaml': stringify(kubeProxy(slot)),
