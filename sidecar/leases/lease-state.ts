@@ -24,7 +24,7 @@ export interface Lease {
   extendedAtMs: number;
   sentAtMs: number | null;
   firstByteAtMs: number | null;
-  /** Redis no longer counts it. What runs may run on (it settles late); what has not started must not start. */
+  /** Redis no longer counts it. What runs runs on and is put back; what has not started must not start. */
   lost: boolean;
 }
 

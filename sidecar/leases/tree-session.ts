@@ -6,7 +6,7 @@ import { withDeadline } from '../base/abort.ts';
 import type { Clock } from '../base/clock.ts';
 import { AppError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
-import type { LeaseRef } from '../engine/port.ts';
+import type { LeaseRef, RegisterRequest } from '../engine/port.ts';
 import type { AcquireRequest, Grant, Settlement, Verdict } from '../engine/terms.ts';
 import type { Lease, Sync } from './lease-state.ts';
 import { beatIntervalMs, decideStart, leaseOf, offsets } from './lease-state.ts';
@@ -174,6 +174,18 @@ export class TreeSession {
       if (lost.has(lease.request.id)) this.#lose(lease);
       else lease.extendedAtMs = reply.serverNowMs;
     }
+    const running = held.filter((lease) => lease.lost && lease.sentAtMs !== null);
+    if (running.length > 0) await this.#putBack(running);
+  }
+
+  /** What runs on although Redis has let it go holds its slots again, so that no other call is granted them. */
+  async #putBack(running: readonly Lease[]): Promise<void> {
+    const { owner } = this.#options;
+    const { epoch } = await this.#engine.register({ owner, leases: running.map(registrationOf), disclaimed: [] });
+    for (const lease of running) {
+      lease.lost = false;
+      lease.epoch = epoch;
+    }
   }
 
   #lose(lease: Lease): void {
@@ -200,7 +212,7 @@ export class TreeSession {
     const disclaimed = this.#outbox.unused();
     const { epoch } = await this.#engine.register({
       owner: this.#options.owner,
-      leases: leases.map((lease) => ({ lease: refOf(lease), request: lease.request, sent: lease.sentAtMs !== null })),
+      leases: leases.map(registrationOf),
       disclaimed,
     });
     this.#outbox.disclaimed(disclaimed);
@@ -222,4 +234,8 @@ export class TreeSession {
 
 function refOf(lease: Lease): LeaseRef {
   return { id: lease.request.id, fence: lease.fence, epoch: lease.epoch };
+}
+
+function registrationOf(lease: Lease): RegisterRequest['leases'][number] {
+  return { lease: refOf(lease), request: lease.request, sent: lease.sentAtMs !== null };
 }

@@ -70,6 +70,7 @@ test('leases are beaten for three times a lifetime, and nothing is sent when the
   const { beats } = engine;
   await clock.advance(60_000);
   expect(engine.beats).toBe(beats);
+  expect(clock.sleeping).toBe(0);
 });
 
 test('a beat without an answer is given up after two seconds and tried again', async () => {
@@ -93,13 +94,14 @@ test('a lost lease that has not started is aborted and does not start', async ()
   expect(await lease.start(never)).toBe(false);
 });
 
-test('a lost lease whose stream runs goes on and settles late', async () => {
+test('a lost lease whose stream runs goes on, is put back and settles late', async () => {
   const { desk, engine, clock } = deskWith();
   const lease = await admitted(desk);
   await lease.start(never);
   engine.onBeat = () => ({ kind: 'alive', epoch: 1, serverNowMs: engine.serverNowMs, lost: [lease.id] });
   await clock.advance(6000);
   expect(lease.signal.aborted).toBe(false);
+  expect(engine.registered[0]?.leases).toMatchObject([{ lease: { id: lease.id }, sent: true }]);
   engine.onSettle = () => ({ kind: 'settled', late: true, overdraft: false });
   expect(await lease.settle('completed', ESTIMATE, null)).toEqual({ late: true });
 });
@@ -159,4 +161,42 @@ test('draining settles everything in one call: by what callers saw, by the reser
   expect(byId.get(unused.id)).toMatchObject({ outcome: 'neverSent' });
   expect(byId.get(cut.id)).toMatchObject({ outcome: 'brokeMidStream', actual: { outputTokens: 9 } });
   expect(await desk.admit(CALL, never)).toMatchObject({ kind: 'unavailable' });
+});
+
+test('a lease that beats kept alive starts without asking, however old its grant is', async () => {
+  const { desk, engine, clock } = deskWith();
+  const lease = await admitted(desk);
+  for (let beats = 0; beats < 6; beats++) {
+    await clock.advance(5000);
+    engine.serverNowMs += 5000;
+  }
+  expect(await lease.start(never)).toBe(true);
+  expect(engine.claims).toBe(0);
+});
+
+test('a settlement on its way is not sent a second time by the beat', async () => {
+  const { desk, engine, clock } = deskWith();
+  const [slow, other] = [await admitted(desk), await admitted(desk)];
+  await slow.start(never);
+  const gate = Promise.withResolvers<void>();
+  const { settle } = engine;
+  engine.settle = async (settlements) => {
+    await gate.promise;
+    return settle.call(engine, settlements);
+  };
+  const settling = slow.settle('completed', ESTIMATE, null);
+  await clock.advance(12_000);
+  gate.resolve();
+  await settling;
+  expect(engine.settleCalls).toEqual([1]);
+  await other.cancel();
+});
+
+test('while only cancellations wait, no beat is sent', async () => {
+  const { desk, engine, clock, registry } = deskWith();
+  engine.down = true;
+  await desk.admit(CALL, never);
+  await clock.advance(12_000);
+  expect(engine.beats).toBe(0);
+  expect(await registry.metrics()).toContain('glmquota_redis_errors_total{call="acquire"} 1');
 });
