@@ -17,6 +17,7 @@ describe('frames', () => {
   test.each([
     ['line feeds', 'data: a\n\ndata: b\n\n', [data('a'), data('b')]],
     ['carriage returns and line feeds', 'data: a\r\n\r\ndata: b\r\n\r\n', [data('a'), data('b')]],
+    ['lines of one frame that end in both', 'event: x\r\ndata: a\r\ndata: b\r\n\r\n', [data('a\nb', 'x')]],
     ['carriage returns', 'data: a\r\rdata: b\r\r', [data('a'), data('b')]],
     ['names', 'event: x\ndata: a\n\ndata: b\n\n', [data('a', 'x'), data('b')]],
     ['several data lines', 'data: a\ndata: b\n\n', [data('a\nb')]],
