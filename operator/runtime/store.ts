@@ -80,6 +80,10 @@ export class Store<T> implements Sink {
     return this.#items.values().map((stored) => stored.value);
   }
 
+  entries(): IteratorObject<Stored<T>> {
+    return this.#items.values();
+  }
+
   keys(): IteratorObject<string> {
     return this.#items.keys();
   }

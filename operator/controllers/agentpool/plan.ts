@@ -1,0 +1,146 @@
+/** A pool's Deployment and status, from facts alone. */
+import type { AgentPool } from '../../api/v1alpha1/agentpool.ts';
+import type { PoolReason } from '../../api/v1alpha1/reasons.ts';
+import { API_VERSION } from '../../api/v1alpha1/resource.ts';
+import type { PoolStatus } from '../../api/v1alpha1/status.ts';
+import { type Condition, nextConditions } from '../../runtime/conditions.ts';
+import type { KubeIntent } from '../../runtime/resources.ts';
+import type { BindingDecision } from '../../trees/bindings.ts';
+import { hashName } from '../../../sidecar/base/ids.ts';
+
+export const POOL_LABEL = 'glmquota.io/pool';
+const INJECT_LABEL = 'glmquota.io/inject';
+const QUOTA_ANNOTATION = 'glmquota.io/quota';
+const CONCURRENCY_ANNOTATION = 'glmquota.io/concurrency';
+const LABEL_VALUE_LENGTH = 63;
+
+/** The value of the pods' label: the pool's name, or a stand-in where that is too long for a label. */
+export function poolLabel(name: string): string {
+  return name.length <= LABEL_VALUE_LENGTH ? name : `${name.slice(0, 40)}-${hashName(name, 20)}`;
+}
+
+/** For `status.selector`, which /scale shows to autoscalers. */
+export function poolSelector(name: string): string {
+  return `${POOL_LABEL}=${poolLabel(name)}`;
+}
+
+/** The quota a pool is bound to, with its namespace. */
+export function quotaOf({ metadata, spec }: AgentPool): { readonly namespace: string; readonly name: string } {
+  return { namespace: spec.quotaRef.namespace ?? metadata.namespace ?? '', name: spec.quotaRef.name };
+}
+
+export function serviceAccountOf({ spec }: AgentPool): string {
+  const named = spec.template.spec['serviceAccountName'];
+  return typeof named === 'string' && named !== '' ? named : 'default';
+}
+
+/**
+ * The Deployment to apply. The template is the author's; ours are the labels and annotations by which the injector
+ * finds the pods and binds them, and a memory limit for containers that state none.
+ */
+export function planDeployment(pool: AgentPool): KubeIntent {
+  const { metadata, spec } = pool;
+  const namespace = metadata.namespace ?? '';
+  const label = { [POOL_LABEL]: poolLabel(metadata.name) };
+  const quota = quotaOf(pool);
+  const { template, perAgent } = spec;
+  return {
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata: {
+      namespace,
+      name: metadata.name,
+      labels: label,
+      ownerReferences: [
+        {
+          apiVersion: API_VERSION,
+          kind: 'AgentPool',
+          name: metadata.name,
+          uid: metadata.uid ?? '',
+          controller: true,
+          blockOwnerDeletion: true,
+        },
+      ],
+    },
+    spec: {
+      replicas: spec.replicas,
+      selector: { matchLabels: label },
+      template: {
+        metadata: {
+          labels: { ...template.metadata.labels, ...label, [INJECT_LABEL]: 'true' },
+          annotations: {
+            ...template.metadata.annotations,
+            [QUOTA_ANNOTATION]: `${quota.namespace}/${quota.name}`,
+            [CONCURRENCY_ANNOTATION]: String(perAgent.concurrency),
+          },
+        },
+        spec: { ...template.spec, containers: withMemoryLimit(template.spec['containers'], perAgent.memory) },
+      },
+    },
+  };
+}
+
+interface ContainerLike {
+  readonly resources?: { readonly limits?: Readonly<Record<string, unknown>> };
+}
+
+function withMemoryLimit(containers: unknown, memory: string): unknown {
+  if (!Array.isArray(containers)) return containers;
+  return containers.map((container: ContainerLike) => {
+    const limits = container.resources?.limits;
+    if (limits?.['memory'] !== undefined) return container;
+    return { ...container, resources: { ...container.resources, limits: { ...limits, memory } } };
+  });
+}
+
+/** What the API server says of the Deployment; null: there is none. */
+export interface DeploymentFacts {
+  readonly replicas: number;
+  readonly readyReplicas: number;
+  /** Whether its controller has seen the latest spec. */
+  readonly isObserved: boolean;
+}
+
+/** Why a pool cannot be as it asks. */
+export interface PoolFault {
+  readonly reason: PoolReason;
+  readonly message: string;
+}
+
+export interface PoolFacts {
+  readonly name: string;
+  readonly generation: number;
+  /** Null for a pool that does not parse. */
+  readonly wantedReplicas: number | null;
+  readonly deployment: DeploymentFacts | null;
+  readonly fault: PoolFault | null;
+  readonly conditions: readonly Condition[];
+}
+
+export function planPoolStatus(facts: PoolFacts, nowMs: number): PoolStatus {
+  const { generation, deployment } = facts;
+  const { status, reason, message } = readiness(facts);
+  const ready = { type: 'Ready', status, reason, message: message.slice(0, 4096) } as const;
+  return {
+    observedGeneration: generation,
+    conditions: nextConditions(facts.conditions, [ready], { generation, nowMs }),
+    replicas: deployment?.replicas ?? 0,
+    readyReplicas: deployment?.readyReplicas ?? 0,
+    selector: poolSelector(facts.name),
+  };
+}
+
+function readiness(facts: PoolFacts): { status: 'True' | 'False'; reason: PoolReason; message: string } {
+  if (facts.fault !== null) return { status: 'False', ...facts.fault };
+  const wanted = facts.wantedReplicas ?? 0;
+  const ready = facts.deployment?.readyReplicas ?? 0;
+  const isReady = facts.deployment !== null && facts.deployment.isObserved && ready >= wanted;
+  return isReady
+    ? { status: 'True', reason: 'PodsReady', message: `all ${wanted} pods are ready` }
+    : { status: 'False', reason: 'PodsNotReady', message: `${ready} of ${wanted} pods are ready` };
+}
+
+/** Null: the pool may use its quota. */
+export function bindingFault(decision: BindingDecision): PoolFault | null {
+  return decision.kind === 'bound' ? null : { reason: decision.reason, message: decision.message };
+}

@@ -1,0 +1,70 @@
+/** The status of an account. */
+import { type CompiledAccount } from '../../trees/terms.ts';
+import { ACCOUNT_NODE } from '../../trees/names.ts';
+import { readConditions } from '../../runtime/conditions.ts';
+import { DONE, type Outcome } from '../../runtime/controller.ts';
+import type { GlmAccount } from '../../api/v1alpha1/glmaccount.ts';
+import type { Clock } from '../../../sidecar/base/clock.ts';
+import { planNodeStatus } from '../node-status/plan.ts';
+import { isCurrent, type SyncBoard, type SyncState } from '../node-status/sync-state.ts';
+import type { NodeStatus } from '../../api/v1alpha1/status.ts';
+import type { StatusWriter } from '../status/writer.ts';
+import type { Observed } from '../world/kinds.ts';
+import type { TreeHashes } from '../world/tree-hashes.ts';
+import type { World } from '../world/world.ts';
+
+export interface AccountStatusOptions {
+  readonly world: World;
+  readonly board: SyncBoard;
+  readonly hashes: TreeHashes;
+  readonly accounts: { get(key: string): Observed<GlmAccount> | undefined };
+  readonly writer: StatusWriter<NodeStatus>;
+  readonly clock: Clock;
+}
+
+interface Gathered {
+  readonly target: Observed<GlmAccount>;
+  readonly compiled: CompiledAccount;
+  readonly sync: SyncState;
+}
+
+export class AccountStatus {
+  readonly #options: AccountStatusOptions;
+
+  constructor(options: AccountStatusOptions) {
+    this.#options = options;
+  }
+
+  /** `id`: the account as `namespace/name`. Does nothing while the tree is on its way: the board tells when it is there. */
+  async reconcile(id: string, signal: AbortSignal): Promise<Outcome> {
+    const { writer, clock, world } = this.#options;
+    const gathered = this.#gather(id);
+    if (gathered === null) return DONE;
+    const { target, compiled, sync } = gathered;
+    const { verdict, overcommitted, effective, tree } = compiled;
+    const wanted = planNodeStatus(
+      {
+        generation: world.generationOf('GLMAccount', id),
+        conditions: readConditions(writer.current(target).status),
+        verdict,
+        overcommitted,
+        effective,
+        sync,
+        path: tree === null ? [] : [ACCOUNT_NODE],
+      },
+      clock.nowMs(),
+    );
+    return writer.write(target, wanted, signal);
+  }
+
+  #gather(id: string): Gathered | null {
+    const { world, board, hashes, accounts } = this.#options;
+    const target = accounts.get(id);
+    const compiled = world.current?.accounts.get(id);
+    const sync = board.get(id);
+    if (target === undefined || compiled === undefined || sync === undefined) return null;
+    return isCurrent(sync, compiled.tree === null ? null : hashes.of(compiled.tree))
+      ? { target, compiled, sync }
+      : null;
+  }
+}

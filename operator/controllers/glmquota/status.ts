@@ -1,0 +1,58 @@
+/** The status of a quota: what its node in the account's tree says. */
+import type { GlmQuota } from '../../api/v1alpha1/glmquota.ts';
+import { readConditions } from '../../runtime/conditions.ts';
+import { DONE, type Outcome } from '../../runtime/controller.ts';
+import type { CompiledQuota } from '../../trees/terms.ts';
+import type { Clock } from '../../../sidecar/base/clock.ts';
+import { planNodeStatus } from '../node-status/plan.ts';
+import { isCurrent, type SyncBoard, type SyncState } from '../node-status/sync-state.ts';
+import type { NodeStatus } from '../../api/v1alpha1/status.ts';
+import type { StatusWriter } from '../status/writer.ts';
+import type { Observed } from '../world/kinds.ts';
+import type { TreeHashes } from '../world/tree-hashes.ts';
+import type { World } from '../world/world.ts';
+
+/** Until every tree in force is known, an object in no tree may yet turn out to be in one. */
+const SETTLING_MS = 200;
+
+export interface QuotaStatusOptions {
+  readonly world: World;
+  readonly board: SyncBoard;
+  readonly hashes: TreeHashes;
+  readonly quotas: { get(key: string): Observed<GlmQuota> | undefined };
+  readonly writer: StatusWriter<NodeStatus>;
+  readonly clock: Clock;
+}
+
+export class QuotaStatus {
+  readonly #options: QuotaStatusOptions;
+
+  constructor(options: QuotaStatusOptions) {
+    this.#options = options;
+  }
+
+  /** `id`: the quota as `namespace/name`. Does nothing while its tree is on its way: the board tells when it is there. */
+  async reconcile(id: string, signal: AbortSignal): Promise<Outcome> {
+    const { world, quotas, writer, clock } = this.#options;
+    const target = quotas.get(id);
+    const compiled = world.current?.quotas.get(id);
+    if (target === undefined || compiled === undefined) return DONE;
+    if (compiled.account === null && !world.isAllKnown) return { kind: 'again', afterMs: SETTLING_MS };
+    const sync = this.#syncOf(compiled);
+    if (sync === null) return DONE;
+    const { verdict, overcommitted, effective, path } = compiled;
+    const conditions = readConditions(writer.current(target).status);
+    const generation = world.generationOf('GLMQuota', id);
+    const facts = { generation, conditions, verdict, overcommitted, effective, sync, path };
+    return writer.write(target, planNodeStatus(facts, clock.nowMs()), signal);
+  }
+
+  /** Null while Redis is not known to hold the tree as it is compiled now. */
+  #syncOf({ account }: CompiledQuota): SyncState | null {
+    const { world, board, hashes } = this.#options;
+    if (account === null) return { kind: 'none' };
+    const sync = board.get(account);
+    const tree = world.current?.accounts.get(account)?.tree ?? null;
+    return sync && isCurrent(sync, tree === null ? null : hashes.of(tree)) ? sync : null;
+  }
+}

@@ -1,0 +1,194 @@
+/** Everything that runs while this process leads: one controller per kind, each fed by what it depends on. */
+import type { AgentPool } from '../api/v1alpha1/agentpool.ts';
+import type { NodeStatus, PoolStatus } from '../api/v1alpha1/status.ts';
+import type { KubeClient } from '../runtime/client.ts';
+import { Controller, type Reconcile } from '../runtime/controller.ts';
+import type { EventRecorder } from '../runtime/events.ts';
+import type { Term } from '../runtime/leader.ts';
+import type { RuntimeMetrics } from '../runtime/metrics.ts';
+import type { QueueLimits } from '../runtime/work-queue.ts';
+import type { Store } from '../runtime/store.ts';
+import type { Clock } from '../../sidecar/base/clock.ts';
+import type { Log } from '../../sidecar/base/log.ts';
+import type { AdminEngine } from '../../sidecar/engine/port.ts';
+import { type ObservedDeployment, decidePoolWrite, PoolReconciler } from './agentpool/reconcile.ts';
+import { AccountStatus } from './glmaccount/status.ts';
+import { TreeSync } from './glmaccount/reconcile.ts';
+import { CatalogReconciler, decideCatalogWrite } from './glmcatalog/reconcile.ts';
+import type { CatalogStatus } from './glmcatalog/plan.ts';
+import type { ShippedCatalog } from './glmcatalog/shipped.ts';
+import { quotasConcerned } from './glmquota/fan-out.ts';
+import { QuotaStatus } from './glmquota/status.ts';
+import { decideNodeWrite } from './node-status/damping.ts';
+import { SyncBoard } from './node-status/sync-state.ts';
+import { StatusWriter, type StatusWriterOptions } from './status/writer.ts';
+import type { OurCaches } from './world/caches.ts';
+import { DifferenceFinder } from './world/differences.ts';
+import { AGENT_POOLS, GLM_ACCOUNTS, GLM_CATALOGS, GLM_QUOTAS, type Observed } from './world/kinds.ts';
+import { TreeHashes } from './world/tree-hashes.ts';
+import type { World } from './world/world.ts';
+import { DEFAULT_CATALOG } from '../api/v1alpha1/glmcatalog.ts';
+
+/** Names of the controllers, as metrics and logs show them. */
+export const CONTROLLERS = ['tree', 'glmaccount', 'glmquota', 'glmcatalog', 'agentpool'] as const;
+type ControllerName = (typeof CONTROLLERS)[number];
+
+const FIELD_MANAGER = 'glmquota-status';
+/** Redis is asked again soon enough that a lost tree is back within ten seconds. */
+const TREE_LIMITS: Partial<QueueLimits> = { firstDelayMs: 50, mostDelayMs: 3000, perSecond: 100 };
+/** A status that lost a race is written again at once; a thousand of them may. */
+const STATUS_LIMITS: Partial<QueueLimits> = { firstDelayMs: 20, mostDelayMs: 60_000, perSecond: 200, burst: 1000 };
+
+export interface LeadingOptions {
+  readonly client: KubeClient;
+  readonly engine: Pick<AdminEngine, 'configure' | 'snapshot' | 'hashOf'>;
+  readonly world: World;
+  readonly caches: OurCaches;
+  readonly pools: Store<Observed<AgentPool>>;
+  readonly deployments: Store<ObservedDeployment>;
+  readonly shipped: ShippedCatalog;
+  readonly recorder: EventRecorder;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics?: RuntimeMetrics;
+}
+
+/** Runs all controllers until the signal aborts (they end what is under way) or the term is lost (they stop at once). */
+export async function lead(options: LeadingOptions, term: Term, signal: AbortSignal): Promise<void> {
+  const leadership = new Leadership(options, term);
+  using _subscriptions = leadership.connect();
+  await Promise.all(leadership.controllers.map((controller) => controller.run(signal, term.lost)));
+}
+
+class Leadership {
+  readonly #options: LeadingOptions;
+  readonly #board = new SyncBoard();
+  readonly #differences = new DifferenceFinder();
+  readonly #writers: {
+    readonly account: StatusWriter<NodeStatus>;
+    readonly quota: StatusWriter<NodeStatus>;
+    readonly catalog: StatusWriter<CatalogStatus>;
+    readonly pool: StatusWriter<PoolStatus>;
+  };
+  readonly #pool: PoolReconciler;
+  readonly #queues: Readonly<Record<ControllerName, Controller['queue']>>;
+  readonly controllers: readonly Controller[];
+
+  constructor(options: LeadingOptions, term: Term) {
+    this.#options = options;
+    const { engine, world, caches, pools, deployments, shipped, client, clock, log } = options;
+    const board = this.#board;
+    const hashes = new TreeHashes(engine);
+    const nodes = { decide: decideNodeWrite, events: { Ready: 'True', Overcommitted: 'False' } } as const;
+    this.#writers = {
+      account: this.#writer<NodeStatus>({ type: GLM_ACCOUNTS, ...nodes }),
+      quota: this.#writer<NodeStatus>({ type: GLM_QUOTAS, ...nodes }),
+      catalog: this.#writer<CatalogStatus>({
+        type: GLM_CATALOGS,
+        decide: decideCatalogWrite,
+        events: { Ready: 'True' },
+      }),
+      // Pods that get ready tell of it themselves.
+      pool: this.#writer<PoolStatus>({ type: AGENT_POOLS, decide: decidePoolWrite, events: {} }),
+    };
+    const trees = new TreeSync({ world, engine, hashes, term, board, clock, log });
+    const shared = { world, board, hashes, clock };
+    const accounts = new AccountStatus({ ...shared, accounts: caches.accounts, writer: this.#writers.account });
+    const quotas = new QuotaStatus({ ...shared, quotas: caches.quotas, writer: this.#writers.quota });
+    const { catalogs } = caches;
+    const catalog = new CatalogReconciler({ client, catalogs, shipped, writer: this.#writers.catalog, clock, log });
+    const namespaces = () =>
+      new Map(Array.from(caches.namespaces.entries(), ({ key, value }) => [key, value.labels] as const));
+    const writer = this.#writers.pool;
+    this.#pool = new PoolReconciler({ client, world, pools, deployments, namespaces, writer, clock });
+    const made = {
+      tree: this.#controller('tree', (id, each) => trees.reconcile(id, each), TREE_LIMITS),
+      glmaccount: this.#controller('glmaccount', (id, each) => accounts.reconcile(id, each), STATUS_LIMITS),
+      glmquota: this.#controller('glmquota', (id, each) => quotas.reconcile(id, each), STATUS_LIMITS),
+      glmcatalog: this.#controller('glmcatalog', (id, each) => catalog.reconcile(id, each), {}),
+      agentpool: this.#controller('agentpool', (id, each) => this.#pool.reconcile(id, each), STATUS_LIMITS),
+    };
+    this.controllers = Object.values(made);
+    this.#queues = {
+      tree: made.tree.queue,
+      glmaccount: made.glmaccount.queue,
+      glmquota: made.glmquota.queue,
+      glmcatalog: made.glmcatalog.queue,
+      agentpool: made.agentpool.queue,
+    };
+  }
+
+  /** Feeds the queues until disposed of. */
+  connect(): DisposableStack {
+    const { world, caches, pools, deployments } = this.#options;
+    const stack = new DisposableStack();
+    stack.use(world.subscribe(() => this.#worldChanged()));
+    stack.use(this.#board.subscribe((account, before) => this.#treeChanged(account, before)));
+    stack.use(caches.catalogs.subscribe(() => this.#catalogsChanged()));
+    stack.use(
+      pools.subscribe((change) => {
+        const { key, uid } = change.kind === 'deleted' ? change.previous : change.current;
+        if (change.kind === 'deleted') this.#writers.pool.forget(uid);
+        this.#queues.agentpool.add(key);
+      }),
+    );
+    stack.use(
+      deployments.subscribe((change) => {
+        if (change.kind === 'deleted') this.#pool.deploymentGone(change.previous.value.owner ?? '');
+        this.#queues.agentpool.add(change.kind === 'deleted' ? change.previous.key : change.current.key);
+      }),
+    );
+    stack.use(
+      caches.accounts.subscribe((change) => {
+        if (change.kind === 'deleted') this.#writers.account.forget(change.previous.uid);
+      }),
+    );
+    stack.use(
+      caches.quotas.subscribe((change) => {
+        if (change.kind === 'deleted') this.#writers.quota.forget(change.previous.uid);
+      }),
+    );
+    this.#worldChanged();
+    this.#catalogsChanged();
+    return stack;
+  }
+
+  #worldChanged(): void {
+    const { accounts, quotas } = this.#differences.next(this.#options.world);
+    for (const id of accounts) {
+      this.#queues.tree.add(id);
+      this.#queues.glmaccount.add(id);
+    }
+    for (const id of quotas) this.#queues.glmquota.add(id);
+    // Grants may have come or gone.
+    if (accounts.length + quotas.length > 0)
+      for (const id of this.#options.pools.keys()) this.#queues.agentpool.add(id);
+  }
+
+  #treeChanged(account: string, before: Parameters<typeof quotasConcerned>[2]['before']): void {
+    const after = this.#board.get(account);
+    const { current } = this.#options.world;
+    if (after === undefined || current === null) return;
+    this.#queues.glmaccount.add(account);
+    for (const id of quotasConcerned(current, account, { before, after })) this.#queues.glmquota.add(id);
+  }
+
+  /** All of them: most extend the default one. */
+  #catalogsChanged(): void {
+    for (const name of new Set([DEFAULT_CATALOG, ...this.#options.caches.catalogs.keys()])) {
+      this.#queues.glmcatalog.add(name);
+    }
+  }
+
+  #writer<Status extends PoolStatus | NodeStatus | CatalogStatus>(
+    kind: Pick<StatusWriterOptions<Status>, 'type' | 'decide' | 'events'>,
+  ): StatusWriter<Status> {
+    const { client, recorder, clock } = this.#options;
+    return new StatusWriter<Status>({ client, recorder, clock, fieldManager: FIELD_MANAGER, ...kind });
+  }
+
+  #controller(name: ControllerName, reconcile: Reconcile, limits: Partial<QueueLimits>): Controller {
+    const { clock, log, metrics } = this.#options;
+    return new Controller({ name, reconcile, clock, log, limits, concurrency: 8, ...(metrics && { metrics }) });
+  }
+}

@@ -1,0 +1,48 @@
+/** When a changed status is worth a write: what people decided at once, what traffic did seldom, nothing never. */
+import { isDeepStrictEqual } from 'node:util';
+import type { NodeStatus } from '../../api/v1alpha1/status.ts';
+import type { WriteDecision } from '../status/writer.ts';
+
+const DAMPED_MS = 10_000;
+/** Small differences are written in the end, so that a status does not lie for ever when traffic stops. */
+const SETTLED_MS = 60_000;
+const STEP_PERCENT = 5;
+const THRESHOLDS = [80, 90, 95, 100] as const;
+
+/** `written`: what stands in the object; `sinceMs`: how long ago this process wrote it, Infinity if it did not. */
+export function decideNodeWrite(written: unknown, wanted: NodeStatus, sinceMs: number): WriteDecision {
+  const before = (typeof written === 'object' && written !== null ? written : {}) as Partial<NodeStatus>;
+  if (isDeepStrictEqual(before, wanted)) return { kind: 'none' };
+  if (!isDeepStrictEqual(settledPart(before), settledPart(wanted))) return { kind: 'now' };
+  const restMs = isSignificant(before, wanted) ? DAMPED_MS : SETTLED_MS;
+  return sinceMs >= restMs ? { kind: 'now' } : { kind: 'later', afterMs: restMs - sinceMs };
+}
+
+/** What changes because somebody changed something. */
+function settledPart(status: Partial<NodeStatus>): unknown {
+  const { observedGeneration, conditions, effective, revision } = status;
+  return {
+    observedGeneration,
+    conditions,
+    effective,
+    revision,
+    isStopped: status.blockedBy?.endsWith('/stop') ?? false,
+  };
+}
+
+function isSignificant(before: Partial<NodeStatus>, wanted: NodeStatus): boolean {
+  if (!isDeepStrictEqual(before.conditions, wanted.conditions)) return true;
+  const percentBefore = percents(before);
+  const percentWanted = percents(wanted);
+  const limits = new Set([...percentBefore.keys(), ...percentWanted.keys()]);
+  return Array.from(limits).some((limit) => {
+    const from = percentBefore.get(limit) ?? 0;
+    const to = percentWanted.get(limit) ?? 0;
+    const crossed = THRESHOLDS.some((threshold) => from >= threshold !== to >= threshold);
+    return crossed || Math.abs(to - from) >= STEP_PERCENT;
+  });
+}
+
+function percents(status: Partial<NodeStatus>): ReadonlyMap<string, number> {
+  return new Map((status.usage ?? []).map(({ limit, percent }) => [limit, percent]));
+}

@@ -1,0 +1,142 @@
+import { expect, test } from 'vitest';
+import type { NodeStatus } from '#operator/api/v1alpha1/status.ts';
+import { decideNodeWrite } from '#operator/controllers/node-status/damping.ts';
+import { type NodeFacts, planNodeStatus } from '#operator/controllers/node-status/plan.ts';
+import type { SyncState } from '#operator/controllers/node-status/sync-state.ts';
+import type { NodeVerdict } from '#operator/trees/terms.ts';
+import type { NodeSnapshot, TreeSnapshot, UsageSnapshot } from '#sidecar/engine/terms.ts';
+
+const nowMs = Date.parse('2026-11-21T10:00:00Z');
+const good: NodeVerdict = { active: true, reason: 'QuotaActive', message: 'limits are in force', blockedBy: null };
+
+function node(name: string, change: Partial<NodeSnapshot> = {}): NodeSnapshot {
+  return { name, inFlight: 0, concurrency: null, stopped: false, usage: [], ...change };
+}
+
+function usage(change: Partial<UsageSnapshot> = {}): UsageSnapshot {
+  return {
+    limit: 'five-hour',
+    resource: 'Credits',
+    amount: 10_000_000,
+    used: 0,
+    reserved: 0,
+    resetsAtMs: null,
+    ...change,
+  };
+}
+
+function tree(nodes: readonly NodeSnapshot[]): TreeSnapshot {
+  const revision = { leaseCreatedMs: 1000, transitions: 2, generation: 7 };
+  return { key: 'tree', epoch: 1, revision, configHash: 'hash', serverNowMs: nowMs, nodes, leases: 0 };
+}
+
+function facts(nodes: readonly NodeSnapshot[], change: Partial<NodeFacts> = {}): NodeFacts {
+  const sync: SyncState = { kind: 'applied', snapshot: tree(nodes) };
+  const path = ['quota:ns/team', 'account'];
+  return { generation: 4, conditions: [], effective: [], path, verdict: good, overcommitted: null, sync, ...change };
+}
+
+function condition(status: NodeStatus, type: string): string {
+  const found = status.conditions.find((each) => each.type === type);
+  return `${found?.status} ${found?.reason}`;
+}
+
+test('a node in force is Ready, Active and Synced', () => {
+  const status = planNodeStatus(facts([node('account'), node('quota:ns/team')]), nowMs);
+  expect(status.conditions.map(({ type, status: value }) => `${type}=${value}`)).toEqual([
+    'Ready=True',
+    'Active=True',
+    'Synced=True',
+    'Overcommitted=False',
+  ]);
+  expect(status.conditions.every((each) => each.observedGeneration === 4)).toBe(true);
+  expect(status.revision).toBe('1000.2.7');
+});
+
+test('Ready repeats the reason that holds it back', () => {
+  const verdict: NodeVerdict = { active: false, reason: 'UnknownPlan', message: 'no such plan', blockedBy: null };
+  const bad = planNodeStatus(facts([node('quota:ns/team')], { verdict }), nowMs);
+  expect([condition(bad, 'Ready'), condition(bad, 'Synced')]).toEqual(['False UnknownPlan', 'True Applied']);
+  const away = planNodeStatus(facts([], { sync: { kind: 'away', message: 'refused', snapshot: null } }), nowMs);
+  expect([condition(away, 'Ready'), condition(away, 'Active')]).toEqual(['False StoreUnavailable', 'True QuotaActive']);
+  const taken = planNodeStatus(facts([], { sync: { kind: 'conflict', account: 'glm/other' } }), nowMs);
+  expect(condition(taken, 'Ready')).toBe('False TreeKeyConflict');
+});
+
+test('a transition time moves only with the status', () => {
+  const first = planNodeStatus(facts([node('quota:ns/team')]), nowMs);
+  const later = planNodeStatus(facts([node('quota:ns/team')], { conditions: first.conditions }), nowMs + 60_000);
+  expect(later.conditions).toEqual(first.conditions);
+});
+
+test('amounts read as people wrote them and percentages are floored', () => {
+  const team = node('quota:ns/team', { usage: [usage({ used: 2_500_000, reserved: 499_999 })] });
+  const status = planNodeStatus(facts([node('account'), team]), nowMs);
+  expect(status.usage).toEqual([
+    { limit: 'five-hour', resource: 'Credits', amount: '10', used: '2.5', reserved: '0.499999', percent: 29 },
+  ]);
+  expect(status.usedPercent).toBe(29);
+});
+
+test('a limit used up anywhere above blocks, until the latest reset of those that do', () => {
+  const soon = usage({ limit: 'five-hour', used: 10_000_000, resetsAtMs: nowMs + 3_600_000 });
+  const late = usage({ limit: 'weekly', used: 10_000_000, resetsAtMs: nowMs + 86_400_000 });
+  const nodes = [node('account', { usage: [late] }), node('quota:ns/team', { usage: [soon] })];
+  const status = planNodeStatus(facts(nodes), nowMs);
+  expect([status.blockedBy, status.until]).toEqual(['account/weekly', '2026-11-22T10:00:00Z']);
+});
+
+test('a stop outlasts windows and windows outlast slots', () => {
+  const full = node('account', { concurrency: 1, inFlight: 1 });
+  expect(planNodeStatus(facts([full, node('quota:ns/team')]), nowMs).blockedBy).toBe('account/concurrency');
+  const usedUp = node('quota:ns/team', { usage: [usage({ used: 10_000_000, resetsAtMs: nowMs + 1000 })] });
+  expect(planNodeStatus(facts([full, usedUp]), nowMs).blockedBy).toBe('quota:ns/team/five-hour');
+  const stopped = { ...usedUp, stopped: true };
+  const held = planNodeStatus(facts([full, stopped]), nowMs);
+  expect([held.blockedBy, held.until]).toEqual(['quota:ns/team/stop', undefined]);
+});
+
+test('an account shows the models with calls in flight', () => {
+  const nodes = [
+    node('account', { inFlight: 2, concurrency: 4 }),
+    node('model:glm-5.3', { inFlight: 2, concurrency: 4 }),
+    node('model:other'),
+  ];
+  const status = planNodeStatus(facts(nodes, { path: ['account'] }), nowMs);
+  expect(status.concurrency).toEqual({
+    limit: 4,
+    inFlight: 2,
+    models: [{ name: 'glm-5.3', limit: 4, inFlight: 2 }],
+  });
+});
+
+const used = (amount: number): NodeStatus =>
+  planNodeStatus(
+    facts([node('account'), node('quota:ns/team', { usage: [usage({ used: amount * 100_000 })] })]),
+    nowMs,
+  );
+
+test('an unchanged status is never written', () => {
+  expect(decideNodeWrite(used(40), used(40), Number.POSITIVE_INFINITY)).toEqual({ kind: 'none' });
+});
+
+test('a turned condition is written at once', () => {
+  const stopped: NodeVerdict = { active: false, reason: 'Stopped', message: 'held', blockedBy: 'quota:ns/team' };
+  const wanted = planNodeStatus(facts([node('quota:ns/team')], { verdict: stopped }), nowMs);
+  expect(decideNodeWrite(used(40), wanted, 0)).toEqual({ kind: 'now' });
+});
+
+test('use that grew by five percent is written at most every ten seconds', () => {
+  expect(decideNodeWrite(used(40), used(45), 4000)).toEqual({ kind: 'later', afterMs: 6000 });
+  expect(decideNodeWrite(used(40), used(45), 10_000)).toEqual({ kind: 'now' });
+});
+
+test('crossing a threshold counts however small the step', () => {
+  expect(decideNodeWrite(used(79), used(80), 10_000)).toEqual({ kind: 'now' });
+  expect(decideNodeWrite(used(99), used(100), 10_000)).toEqual({ kind: 'now' });
+  expect(decideNodeWrite(used(81), used(82), 10_000)).toEqual({ kind: 'later', afterMs: 50_000 });
+});
+
+test('small differences are written in the end', () => {
+  expect(decideNodeWrite(used(41), used(42), 60_000)).toEqual({ kind: 'now' });
+});
