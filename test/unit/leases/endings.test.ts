@@ -179,10 +179,10 @@ test('a settlement on its way is not sent a second time by the beat', async () =
   const [slow, other] = [await admitted(desk), await admitted(desk)];
   await slow.start(never);
   const gate = Promise.withResolvers<void>();
-  const { settle } = engine;
+  const settleNow = engine.settle.bind(engine);
   engine.settle = async (settlements) => {
     await gate.promise;
-    return settle.call(engine, settlements);
+    return settleNow(settlements);
   };
   const settling = slow.settle('completed', ESTIMATE, null);
   await clock.advance(12_000);
