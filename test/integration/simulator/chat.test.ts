@@ -50,7 +50,7 @@ test('include_usage moves usage to a chunk with empty choices', async () => {
 
 test('a stream ends with [DONE], and comments, CRLF, cut and glued frames are knobs', async () => {
   await using fixture = await Fixture.start();
-  const text = async (): Promise<string> => await (await fixture.chat('hi', { stream: true })).text();
+  const text = async (): Promise<string> => await (await fixture.chat('[[sim tokens=40]]', { stream: true })).text();
   const plain = await text();
   expect(plain.endsWith('data: [DONE]\n\n')).toBe(true);
   const bare = (stream: string): unknown => dataOf(stream).map(({ choices }) => choices);

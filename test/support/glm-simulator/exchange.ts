@@ -19,7 +19,7 @@ export class Exchange {
     this.request = request;
     this.response = response;
     this.#isSecure = request.socket instanceof TLSSocket;
-    response.once('close', () => this.#close(response.writableFinished));
+    response.on('close', () => this.#close(response.writableFinished));
   }
 
   /** A header's first value. */
@@ -33,11 +33,12 @@ export class Exchange {
     const chunks: Buffer[] = [];
     return await new Promise((resolve) => {
       this.request.on('data', (chunk: Buffer) => chunks.push(chunk));
-      this.request.once('end', () => {
+      this.request.on('end', () => {
+        this.#wake = undefined;
         const [only] = chunks;
         resolve(chunks.length === 1 && only ? only.toString() : Buffer.concat(chunks).toString());
       });
-      this.request.once('close', () => resolve(undefined));
+      this.#wake = () => resolve(undefined);
     });
   }
 

@@ -57,7 +57,8 @@ interface Sums {
 }
 
 export class Ledger {
-  #rows = new Map<string, { row: LedgerRow; nano: Sums }>();
+  /** By key, then model. */
+  #rows = new Map<string, Map<string, { row: LedgerRow; nano: Sums }>>();
   #calls: CallRecord[] = [];
   #next = 0;
   #total = 0;
@@ -71,13 +72,15 @@ export class Ledger {
   }
 
   rows(): LedgerRow[] {
-    return [...this.#rows.values()].map(({ row, nano }) => ({
-      ...row,
-      credits: nano.credits / NANO,
-      prompts: nano.prompts / NANO,
-      usd: nano.usd / NANO,
-      cny: nano.cny / NANO,
-    }));
+    return [...this.#rows.values()]
+      .flatMap((models) => [...models.values()])
+      .map(({ row, nano }) => ({
+        ...row,
+        credits: nano.credits / NANO,
+        prompts: nano.prompts / NANO,
+        usd: nano.usd / NANO,
+        cny: nano.cny / NANO,
+      }));
   }
 
   /** Calls that have ended, oldest first, at most the last 20,000. */
@@ -116,8 +119,8 @@ export class Ledger {
   }
 
   #rowOf({ account, key, model }: CallRecord): { row: LedgerRow; nano: Sums } {
-    const name = `${key} ${model}`;
-    const known = this.#rows.get(name);
+    const models = this.#rows.get(key) ?? new Map<string, { row: LedgerRow; nano: Sums }>();
+    const known = models.get(model);
     if (known) return known;
     const row: LedgerRow = {
       account,
@@ -136,7 +139,8 @@ export class Ledger {
       cny: 0,
     };
     const made = { row, nano: { credits: 0, prompts: 0, usd: 0, cny: 0 } };
-    this.#rows.set(name, made);
+    models.set(model, made);
+    this.#rows.set(key, models);
     return made;
   }
 }
