@@ -76,7 +76,7 @@ export interface ErrorKnobs {
   unknownPath: 'Error500' | 'NotFound404';
 }
 
-interface AccountingKnobs {
+export interface AccountingKnobs {
   enforceConcurrency: boolean;
   enforceWindows: boolean;
   /** What a call costs whose client went away, or that the vendor broke off. */
