@@ -4,26 +4,53 @@ import type { CatalogSchedule } from './terms.ts';
 const MINUTES_PER_HOUR = 60;
 const WEEKDAYS: Readonly<Record<string, number>> = { Mon: 1, Tue: 2, Wed: 3, Thu: 4, Fri: 5, Sat: 6, Sun: 7 };
 
-/** Making a formatter costs 20 times what using it does; zones come from catalogs, so there are few. */
-const formatters = new Map<string, Intl.DateTimeFormat>();
+const MINUTE_MS = 60_000;
 
-function formatterOf(timeZone: string): Intl.DateTimeFormat {
-  const cached = formatters.get(timeZone);
-  if (cached) return cached;
-  const made = new Intl.DateTimeFormat('en-US', {
+export interface WallClock {
+  /** 1 = Monday … 7 = Sunday. */
+  readonly weekday: number;
+  /** Since midnight. */
+  readonly minute: number;
+}
+
+interface Zone {
+  readonly formatter: Intl.DateTimeFormat;
+  /** Minutes since the Unix epoch of `wall`: asking Intl costs more than a whole call may, and minutes repeat. */
+  askedMinute: number;
+  wall: WallClock;
+}
+
+/** Zones come from catalogs, so there are few. */
+const zones = new Map<string, Zone>();
+
+function zoneOf(timeZone: string): Zone {
+  const known = zones.get(timeZone);
+  if (known) return known;
+  const formatter = new Intl.DateTimeFormat('en-US', {
     timeZone,
     weekday: 'short',
     hour: '2-digit',
     minute: '2-digit',
     hourCycle: 'h23',
   });
-  formatters.set(timeZone, made);
-  return made;
+  const zone = { formatter, askedMinute: Number.NaN, wall: { weekday: 0, minute: 0 } };
+  zones.set(timeZone, zone);
+  return zone;
 }
 
-/** Weekday (1 = Monday) and minute since midnight as a clock on a wall in `timeZone` shows them. */
-export function wallClock(timeZone: string, atMs: number): { readonly weekday: number; readonly minute: number } {
-  const parts = formatterOf(timeZone).formatToParts(atMs);
+/** What a clock on a wall in `timeZone` shows at `atMs`. */
+export function wallClock(timeZone: string, atMs: number): WallClock {
+  const zone = zoneOf(timeZone);
+  const asked = Math.floor(atMs / MINUTE_MS);
+  if (zone.askedMinute !== asked) {
+    zone.wall = read(zone.formatter, atMs);
+    zone.askedMinute = asked;
+  }
+  return zone.wall;
+}
+
+function read(formatter: Intl.DateTimeFormat, atMs: number): WallClock {
+  const parts = formatter.formatToParts(atMs);
   const part = (type: string): string => parts.find((each) => each.type === type)?.value ?? '';
   return {
     weekday: WEEKDAYS[part('weekday')] ?? 0,

@@ -49,7 +49,7 @@ export interface CreditCoefficients {
   readonly outputMicro: number;
 }
 
-export type PlanUnit = 'Prompts' | 'Credits';
+type PlanUnit = 'Prompts' | 'Credits';
 
 export interface CatalogPlan {
   readonly name: string;

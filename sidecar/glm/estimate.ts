@@ -5,7 +5,7 @@ import type { ReadRequest } from './request.ts';
 import type { ResponseFacts } from './response.ts';
 
 /** Prompts in English or code take about four bytes of JSON a token; Chinese ones about the same, at three bytes a character. */
-export const BYTES_PER_TOKEN = 4;
+const BYTES_PER_TOKEN = 4;
 /** Agents allow tens of thousands of output tokens and use a few: reserving all of them would strand the window. */
 export const EXPECTED_OUTPUT_TOKENS = 4096;
 /** Field names and ids around the text of one streamed frame. */

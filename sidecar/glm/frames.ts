@@ -2,10 +2,15 @@
 import { isJsonObject, parseJson, type JsonObject, type Surface } from './terms.ts';
 
 /** The end of an OpenAI stream; no JSON. */
-export const DONE = '[DONE]';
+const DONE = '[DONE]';
 
-/** Bytes without which a frame in the middle of a stream holds neither usage, error nor end. */
-export const MARKERS: readonly string[] = ['"usage"', '"error"', 'network_error', 'message_stop', DONE];
+const MARKERS = /"usage"|"error"|network_error|message_stop|\[DONE\]/;
+
+/** False for the frames in the middle of a stream that hold neither usage, error nor end: most are a word of output. */
+export function mayMatter(data: Buffer): boolean {
+  // One pass over a byte-for-byte string is several times faster than searching the buffer for each.
+  return MARKERS.test(data.toString('latin1'));
+}
 
 /**
  * The JSON values (and `[DONE]`) of one frame. The vendor has been seen to glue frames together, with a line feed or

@@ -86,14 +86,13 @@ function skipSpace(text: Buffer, from: number): number {
 /** Index behind the closing quote of the string whose opening quote is at `from`. */
 function stringEnd(text: Buffer, from: number): number {
   let at = from + 1;
-  for (;;) {
-    const quote = text.indexOf(QUOTE, at);
-    if (quote < 0) throw new Broken('a string does not end');
-    let backslashes = 0;
-    while (quote - backslashes - 1 > from && text[quote - backslashes - 1] === BACKSLASH) backslashes++;
-    if (backslashes % 2 === 0) return quote + 1;
-    at = quote + 1;
+  // Byte by byte: with a quote every few words, as in code, native searches cost more than they skip.
+  while (at < text.length) {
+    const byte = text[at];
+    if (byte === QUOTE) return at + 1;
+    at += byte === BACKSLASH ? 2 : 1;
   }
+  throw new Broken('a string does not end');
 }
 
 /** Index behind the value that begins at `from`. */

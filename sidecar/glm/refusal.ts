@@ -16,7 +16,7 @@ export interface Refusal {
 }
 
 /** A wait longer than this is not worth a client's sleep. */
-export const LONGEST_SHORT_WAIT_S = 60;
+const LONGEST_SHORT_WAIT_S = 60;
 /** Where nobody can say when a slot frees: soon enough for an agent, too late for a storm. */
 const UNKNOWN_WAIT_S = 2;
 

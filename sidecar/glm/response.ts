@@ -1,7 +1,7 @@
 /** What a response tells about its call, collected from the bytes on their way to the client. */
 import type { TokenUsage } from '../leases/terms.ts';
 import { reportedError, type ReportedError } from './errors.ts';
-import { finishReasons, framesOf, hasContent, isLast, MARKERS, textIn } from './frames.ts';
+import { finishReasons, framesOf, hasContent, isLast, mayMatter, textIn } from './frames.ts';
 import { SseSplitter, type SseFrame } from './sse.ts';
 import { isJsonObject, parseJson, type JsonObject, type Surface } from './terms.ts';
 import { mergeUsage, NO_USAGE, reportedUsage, tokenUsage, type InputStyle, type ReportedUsage } from './usage.ts';
@@ -107,10 +107,10 @@ class StreamReader implements ResponseReader {
     }
   }
 
-  /** Most frames are a word of output: they are parsed only until the first content, and for what the markers name. */
+  /** Frames are parsed until the first content, and those that may hold more than the next word. */
   #matters(data: Buffer): boolean {
     if (this.#sheet.model === null || !this.#sheet.contentSeen) return true;
-    return MARKERS.some((marker) => data.includes(marker));
+    return mayMatter(data);
   }
 }
 

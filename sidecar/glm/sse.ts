@@ -15,7 +15,7 @@ const DATA = Buffer.from('data');
 const EVENT = Buffer.from('event');
 
 /** One frame may retain this much; a longer one is dropped whole and counted. */
-export const MAX_FRAME_BYTES = 8 * 1024 * 1024;
+const MAX_FRAME_BYTES = 8 * 1024 * 1024;
 
 /**
  * Splits a stream into frames, whatever the chunk borders: lines end in LF, CR or CRLF, comments and unknown fields are

@@ -40,7 +40,6 @@ export class Place {
 }
 
 export type Parser<T> = (input: unknown, at: Place) => T | Failed;
-export type Output<P> = P extends Parser<infer T> ? T : never;
 
 /** Runs a parser at `path` (empty: the root). */
 export function parseWith<T>(parser: Parser<T>, input: unknown, path = ''): Parsed<T> {

@@ -15,7 +15,7 @@ import {
 export const GROUP = 'glmquota.io';
 export const API_VERSION = 'glmquota.io/v1alpha1';
 
-export interface ObjectMeta {
+interface ObjectMeta {
   readonly name: string;
   /** Null for cluster-scoped kinds. */
   readonly namespace: string | null;
