@@ -43,7 +43,7 @@ const ROOMS: Record<string, { rooms: string[]; packages: string[] }> = {
     ],
     packages: ['undici', 'prom-client'],
   },
-  'sidecar/rpc': { rooms: ['sidecar/base'], packages: ['@grpc/grpc-js', '@bufbuild/protobuf'] },
+  'sidecar/rpc': { rooms: ['sidecar/base', 'proto/gen/grpc'], packages: ['@grpc/grpc-js', '@bufbuild/protobuf'] },
   'sidecar/grpc': {
     rooms: [
       'sidecar/base',

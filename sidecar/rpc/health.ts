@@ -2,7 +2,7 @@
 import { type Health, HealthCheckResponse_ServingStatus as Status } from '../../proto/gen/grpc/health/v1/health_pb.ts';
 import type { Cell } from '../base/cell.ts';
 import { AppError } from '../base/errors.ts';
-import type { Handlers } from '../rpc/handlers.ts';
+import type { Handlers } from './handlers.ts';
 
 /** `ready` answers for every service in `names` and for the server (the empty name). */
 export function healthService(names: readonly string[], ready: Cell<boolean>): Handlers<typeof Health> {

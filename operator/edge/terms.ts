@@ -1,0 +1,73 @@
+/** What edge knows of the world, and the ports it is wired to. Every port answers from a cache unless it says it waits. */
+import type { Catalog } from '../../sidecar/catalog/terms.ts';
+import type { Revision, TreeConfig, TreeKey } from '../../sidecar/engine/terms.ts';
+import type { Credential } from '../trees/credentials.ts';
+import type { ObjectKey } from '../trees/names.ts';
+import type { CompiledWorld, NamespaceLabels } from '../trees/terms.ts';
+
+/** A pod as far as edge looks at it. */
+export interface PodFacts extends ObjectKey {
+  readonly uid: string;
+  readonly serviceAccount: string;
+  /** Empty until the kubelet has reported them. */
+  readonly addresses: readonly string[];
+  /** All its containers have ended for good. A pod that is being deleted still works. */
+  readonly ended: boolean;
+  /** Null: it has no native sidecar container of our name and is never served. */
+  readonly sidecar: SidecarFacts | null;
+}
+
+export interface SidecarFacts {
+  readonly image: string;
+  /** `namespace/name` of the GLMQuota, from the container's environment, which nobody can change; null: malformed. */
+  readonly binding: string | null;
+  /** Calls the pod may have in flight; null: no limit of its own. */
+  readonly perAgentConcurrency: number | null;
+}
+
+export interface PodSource {
+  get(key: ObjectKey): PodFacts | null;
+  /** Calls `listener` after every change of this pod, and after its end, until disposed. */
+  watch(key: ObjectKey, listener: () => void): Disposable;
+}
+
+/** Who a token belongs to, in the API server's words. */
+export interface ReviewedPod extends ObjectKey {
+  readonly uid: string;
+  readonly serviceAccount: string;
+}
+
+export interface TokenReviewer {
+  /** Asks the API server; null: no valid token for our audience. Fails with `unavailable` when it cannot be asked. */
+  review(token: string, signal: AbortSignal): Promise<ReviewedPod | null>;
+}
+
+/** Everything compiled from our objects; `World` of the controllers is one. */
+export interface WorldView {
+  /** Null until the caches have synced. */
+  readonly current: CompiledWorld | null;
+  readonly catalogs: ReadonlyMap<string, Catalog>;
+  /** Tells after every compilation. */
+  subscribe(listener: () => void): Disposable;
+  /** The tree differs from the one in Redis for a while: what was last in force should be read from there again. */
+  forget(key: TreeKey): void;
+}
+
+/** What lies beside the world in the caches. */
+export interface CacheView {
+  namespaces(): ReadonlyMap<string, NamespaceLabels>;
+  /** The vendor's key in this Secret; null when there is none that can be read. */
+  credential(secret: ObjectKey): Credential | null;
+}
+
+export interface TreeState {
+  readonly revision: Revision;
+  readonly configHash: string;
+}
+
+export interface TreeRevisions {
+  /** Asks Redis; null: it holds no such tree. Fails with `unavailable` when it cannot be asked. */
+  read(key: TreeKey, signal: AbortSignal): Promise<TreeState | null>;
+  /** What `configHash` says once Redis holds this tree. */
+  hashOf(tree: TreeConfig): string;
+}
