@@ -1,0 +1,103 @@
+/** What a cluster can leave on the machine, as lines that can be compared. */
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { run } from '#test/cluster/command.ts';
+import { stateRoot } from '#test/cluster/residue.ts';
+
+const SYSCTLS = [
+  'vm/overcommit_memory',
+  'vm/panic_on_oom',
+  'kernel/panic',
+  'kernel/panic_on_oops',
+  'kernel/keys/root_maxkeys',
+  'kernel/keys/root_maxbytes',
+  'net/ipv4/ip_forward',
+  'net/netfilter/nf_conntrack_max',
+];
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+function link(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return '';
+  }
+}
+
+/** Processes in another mount namespace than ours; threads of the kernel have none that can be read. */
+function processes(): string[] {
+  const ours = link('/proc/self/ns/mnt');
+  return readdirSync('/proc')
+    .filter((pid) => /^\d+$/.test(pid) && link(`/proc/${pid}/exe`) !== '')
+    .filter((pid) => link(`/proc/${pid}/ns/mnt`) !== ours || read(`/proc/${pid}/cmdline`).includes(stateRoot()))
+    .map((pid) => `process ${pid} ${read(`/proc/${pid}/cmdline`).replaceAll('\0', ' ')}`);
+}
+
+function cgroups(folder: string): string[] {
+  return readdirSync(folder, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .flatMap((entry) => [`cgroup ${folder}/${entry.name}`, ...cgroups(`${folder}/${entry.name}`)]);
+}
+
+function files(folder: string, depth: number): string[] {
+  try {
+    return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => [
+      `file ${folder}/${entry.name}`,
+      ...(entry.isDirectory() && depth > 1 ? files(`${folder}/${entry.name}`, depth - 1) : []),
+    ]);
+  } catch {
+    return [];
+  }
+}
+
+const lines = (kind: string, text: string): string[] =>
+  text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => `${kind} ${line}`);
+
+/** Processes, mounts, links, addresses, routes, nft tables, network namespaces, control groups, sysctls and files of this machine. */
+export async function tracesOfMachine(): Promise<Set<string>> {
+  const [addresses, routes, namespaces, nft] = await Promise.all([
+    run('ip', ['-brief', 'address']),
+    run('ip', ['route', 'show', 'table', 'all']),
+    run('ip', ['netns', 'list']),
+    run('nft', ['list', 'tables']),
+  ]);
+  return new Set([
+    ...processes(),
+    ...lines('mount', read('/proc/self/mounts')),
+    ...lines('address', addresses),
+    ...lines('route', routes),
+    ...lines('namespace', namespaces),
+    ...lines('nft', nft),
+    ...cgroups('/sys/fs/cgroup'),
+    ...SYSCTLS.map((name) => `sysctl ${name} ${read(`/proc/sys/${name}`).trim()}`),
+    ...['/run', '/var/lib', '/etc/cni', '/var/log'].flatMap((folder) => files(folder, 2)),
+    ...files(stateRoot(), 3),
+    ...files('/tmp', 1).filter((file) => /kube|kind|helm|glmquota/.test(file)),
+  ]);
+}
+
+/** Lines that are there now and were not `before`. */
+export async function newTraces(before: ReadonlySet<string>): Promise<string[]> {
+  return [...(await tracesOfMachine())].filter((line) => !before.has(line)).toSorted();
+}
+
+/** Like {@link newTraces}, after up to 20 s for the kernel, which takes namespaces down in the background. */
+export async function lastingTraces(before: ReadonlySet<string>): Promise<string[]> {
+  const deadline = performance.now() + 20_000;
+  let left = await newTraces(before);
+  while (left.length > 0 && performance.now() < deadline) {
+    await delay(100);
+    left = await newTraces(before);
+  }
+  return left;
+}
