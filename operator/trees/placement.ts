@@ -11,8 +11,9 @@ import { rootInheritance, type Root } from './roots.ts';
 import type { Fault } from './terms.ts';
 import type { Windows } from './windows.ts';
 
-/** Nodes between a leaf and the account: every call walks them all, inside Redis. */
-export const MAX_DEPTH = 16;
+/** Quotas above one another, besides the account: every call walks them all, inside Redis. */
+export const MAX_DEPTH = 15;
+const TOO_DEEP = `deeper than ${MAX_DEPTH} quotas; choose a parent nearer to the account`;
 
 /** One node in its place. */
 export interface Placed {
@@ -191,13 +192,14 @@ class TreePlacement {
     const { windows } = this.#context.input;
     const { node, parent, link, kept } = spot;
     const spec = link?.quota?.spec;
+    if (kept && depth > MAX_DEPTH) return this.#faultMover(spot);
     if (kept) {
       const limits = keepLimits(kept.limits, inherited, windows);
       const config = { ...kept, parent, limits, stopped: spec?.stop ?? kept.stopped };
       return { config, link, inheritance: inheritFrom(node, limits, inherited) };
     }
     if (!link || !spec) return null;
-    if (depth > MAX_DEPTH) return this.#fault(link, 'TooDeep', `more than ${MAX_DEPTH} quotas above one another`);
+    if (depth > MAX_DEPTH) return this.#fault(link, 'TooDeep', `it would be ${TOO_DEEP}`);
     const resolved = resolveLimits(spec.limits, inherited, windows);
     if (!resolved.ok) return this.#fault(link, 'InvalidLimits', resolved.message);
     const { limits } = resolved;
@@ -207,6 +209,14 @@ class TreePlacement {
 
   #fault(link: QuotaLink, reason: Fault['reason'], message: string): null {
     this.#context.faults.set(link.id, { reason, message });
+    return null;
+  }
+
+  /** What is kept was not too deep where it was: a good quota above it moved down and has to stay where it was. */
+  #faultMover(spot: Spot): null {
+    let above = this.#spots.get(spot.parent);
+    while (above?.kept) above = this.#spots.get(above.parent);
+    if (above?.link) this.#fault(above.link, 'TooDeep', `a quota under it would be ${TOO_DEEP}`);
     return null;
   }
 

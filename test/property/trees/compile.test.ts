@@ -4,6 +4,7 @@ import type { GlmQuota } from '#operator/api/v1alpha1/glmquota.ts';
 import { createCalendar } from '#operator/trees/calendar.ts';
 import { compileTrees } from '#operator/trees/compile.ts';
 import type { CompileInput } from '#operator/trees/terms.ts';
+import { validateTree } from '#sidecar/engine/tree-bounds.ts';
 import type { NodeConfig, TreeConfig } from '#sidecar/engine/terms.ts';
 import { account, inForce, quota, world } from '#test/unit/trees/world.ts';
 
@@ -59,12 +60,15 @@ function wrong({ nodes }: TreeConfig): string[] {
   });
 }
 
-test('whatever quotas say, a tree is sound: parents first, windows owned by ancestors', () => {
+test('whatever quotas say, a tree is sound: parents first, windows owned by ancestors, good for the engine', () => {
   fc.assert(
     fc.property(quotas, quotas, (before, after) => {
       const previous = inForce(compile({ quotas: before }));
       const compiled = compile({ quotas: after, previous });
-      for (const { tree } of compiled.accounts.values()) expect(wrong(tree!)).toEqual([]);
+      for (const { tree } of compiled.accounts.values()) {
+        expect(wrong(tree!)).toEqual([]);
+        validateTree(tree!);
+      }
     }),
     { numRuns: 1000 },
   );

@@ -90,8 +90,22 @@ describe('parents', () => {
       quota(`glm/q${index}`, index === 0 ? { accountRef: { name: 'max' } } : { parentRef: { name: `q${index - 1}` } }),
     );
     const compiled = compileTrees(world({ accounts: [max], quotas: chain }));
-    expect(verdictOf(compiled, 'glm/q15')).toEqual(ACTIVE);
-    expect(verdictOf(compiled, 'glm/q16')).toEqual(bad('TooDeep'));
-    expect(verdictOf(compiled, 'glm/q17')).toEqual(bad('ParentNotFound'));
+    expect(verdictOf(compiled, 'glm/q14')).toEqual(ACTIVE);
+    expect(verdictOf(compiled, 'glm/q15')).toEqual(bad('TooDeep'));
+    expect(verdictOf(compiled, 'glm/q16')).toEqual(bad('ParentNotFound'));
+  });
+
+  test('a quota that moves down stays where it was if a kept quota under it would get too deep', () => {
+    const chain = Array.from({ length: 14 }, (_, index) =>
+      quota(`glm/q${index}`, index === 0 ? { accountRef: { name: 'max' } } : { parentRef: { name: `q${index - 1}` } }),
+    );
+    const mover = quota('glm/mover', { accountRef: { name: 'max' } });
+    const child = quota('glm/child', { parentRef: { name: 'mover' } });
+    const before = compileTrees(world({ accounts: [max], quotas: [...chain, mover, child] }));
+    const down = quota('glm/mover', { parentRef: { name: 'q13' } });
+    const broken = quota('glm/child', { parentRef: { name: 'mover' }, limits: [limit('none', '10%')] });
+    const after = compileTrees(world({ accounts: [max], quotas: [...chain, down, broken], previous: inForce(before) }));
+    expect(verdictOf(after, 'glm/mover')).toEqual(bad('TooDeep'));
+    expect(after.accounts.get('glm/max')?.tree).toEqual(before.accounts.get('glm/max')?.tree);
   });
 });
