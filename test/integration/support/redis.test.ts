@@ -8,8 +8,8 @@ async function start(options?: TestRedisOptions): Promise<TestRedis> {
   return server;
 }
 
-function open(url: string, options: RedisOptions = {}): Redis {
-  const redis = new Redis(url, { maxRetriesPerRequest: 0, retryStrategy: () => null, ...options });
+function open({ port }: TestRedis, options: Omit<RedisOptions, 'replyMapping'> = {}): Redis {
+  const redis = new Redis({ host: '127.0.0.1', port, maxRetriesPerRequest: 0, retryStrategy: () => null, ...options });
   redis.on('error', () => undefined);
   onTestFinished(() => redis.disconnect());
   return redis;
@@ -17,29 +17,29 @@ function open(url: string, options: RedisOptions = {}): Redis {
 
 test('a durable server brings its data back after SIGKILL, on the same port', async () => {
   const server = await start({ durable: true });
-  await open(server.url).set('k', 'v');
+  await open(server).set('k', 'v');
   await server.kill();
-  await expect(open(server.url).get('k')).rejects.toThrow(/closed|ECONNREFUSED|retries/);
+  await expect(open(server).get('k')).rejects.toThrow(/closed|ECONNREFUSED|retries/);
   await server.restart();
-  expect(await open(server.url).get('k')).toBe('v');
+  expect(await open(server).get('k')).toBe('v');
 });
 
 test('a TLS server is trusted by its own CA and by no other', async () => {
   const server = await start({ tls: true });
-  expect(await open(server.url, { tls: { ca: server.ca ?? '' } }).ping()).toBe('PONG');
-  await expect(open(server.url).ping()).rejects.toThrow(/certificate|closed|retries/);
+  expect(await open(server, { tls: { ca: server.ca ?? '' } }).ping()).toBe('PONG');
+  await expect(open(server).ping()).rejects.toThrow(/certificate|closed|retries/);
 });
 
 test('users get the rights their rules give', async () => {
   const server = await start({ users: { reader: 'on >secret ~a* +get' } });
-  const reader = open(server.url, { username: 'reader', password: 'secret', enableReadyCheck: false });
+  const reader = open(server, { username: 'reader', password: 'secret', enableReadyCheck: false });
   expect(await reader.get('a1')).toBeNull();
   await expect(reader.get('b1')).rejects.toThrow(/NOPERM/);
 });
 
 test('a paused server answers nothing until it is resumed', async () => {
   const server = await start();
-  const redis = open(server.url);
+  const redis = open(server);
   await redis.ping();
   server.pause();
   const pong = redis.ping();

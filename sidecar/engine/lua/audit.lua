@@ -1,0 +1,88 @@
+-- audit: recounts every counter from the leases. Reads only.
+--
+-- KEYS  as in keys.ts
+-- ARGV  none
+-- reply { live leases, for each difference: node, counter, stored, recounted … }
+-- checks inv-I2: in flight, reserved amounts, leases that may open a window, leases of each owner.
+
+local function add(counts, node, counter, amount)
+  counts[node] = counts[node] or {}
+  counts[node][counter] = (counts[node][counter] or 0) + amount
+end
+
+local function recount_charge(call, counts, node, lease, charge)
+  local window = node_of(call, node).w[charge.n]
+  if not window then return end
+  if is_period(window) or charge.a == 0 then add(counts, node, 'reserved ' .. charge.n, charge.R) end
+  if window.t ~= 'A' then return end
+  local newest = window.n or window.c
+  add(counts, node, 'live ' .. charge.n, 1)
+  if newest and (not newest.hi or lease.s <= newest.hf) then add(counts, node, 'pending ' .. charge.n, 1) end
+end
+
+local function recount(call, counts, owners, ids)
+  for _, id in ipairs(ids) do
+    local lease = read_lease(call, id)
+    if lease then
+      add(owners, lease.o, 'leases', 1)
+      for _, entry in ipairs(lease.n) do
+        add(counts, entry[1], 'inFlight', 1)
+        for _, charge in ipairs(lease.x == 0 and entry[3] or {}) do
+          recount_charge(call, counts, entry[1], lease, charge)
+        end
+      end
+    else
+      add(counts, '-', 'expiry without lease', 1)
+    end
+  end
+end
+
+local function stored_counts(call)
+  local counts = {}
+  for _, name in ipairs(redis.call('HKEYS', call.keys.nodes)) do
+    local record = node_of(call, name)
+    add(counts, name, 'inFlight', record.i)
+    for key, window in pairs(record.w) do
+      local newest = is_period(window) and (window.n or window.c) or window
+      if newest then add(counts, name, 'reserved ' .. key, newest.r) end
+      if newest and window.t == 'A' then
+        add(counts, name, 'live ' .. key, newest.v)
+        add(counts, name, 'pending ' .. key, newest.p)
+      end
+    end
+  end
+  return counts
+end
+
+local function differences(reply, stored, recounted)
+  local function compare(node, counter)
+    local left = stored[node] and stored[node][counter] or 0
+    local right = recounted[node] and recounted[node][counter] or 0
+    if left ~= right then
+      for _, item in ipairs({ node, counter, left, right }) do reply[#reply + 1] = item end
+    end
+  end
+  for node, counters in pairs(stored) do
+    for counter in pairs(counters) do compare(node, counter) end
+  end
+  for node, counters in pairs(recounted) do
+    for counter in pairs(counters) do
+      if not (stored[node] and stored[node][counter]) then compare(node, counter) end
+    end
+  end
+end
+
+local function audit(KEYS)
+  local call = open(KEYS)
+  local ids = redis.call('ZRANGE', call.keys.expiries, 0, -1)
+  local counts, owners, stored_owners = {}, {}, {}
+  recount(call, counts, owners, ids)
+  local flat = redis.call('HGETALL', call.keys.owners)
+  for index = 1, #flat, 2 do add(stored_owners, flat[index], 'leases', unpack_record(flat[index + 1])[1]) end
+  local reply = { #ids }
+  differences(reply, stored_counts(call), counts)
+  differences(reply, stored_owners, owners)
+  return reply
+end
+
+register('audit', audit, { 'no-writes' })

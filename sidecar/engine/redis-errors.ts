@@ -1,0 +1,32 @@
+/** What Redis or the connection says → AppError. The only place that looks at Redis' error prefixes. */
+import { AppError, isAbort, type Code } from '../base/errors.ts';
+
+/** Error prefix (the first word of a reply) → code and what to tell. */
+const PREFIXES: Readonly<Record<string, { readonly code: Code; readonly message: string }>> = {
+  NOTREE: { code: 'unavailable', message: 'this tree is not configured in Redis' },
+  OOM: { code: 'unavailable', message: 'Redis is out of memory: nothing new is granted' },
+  READONLY: { code: 'unavailable', message: 'this Redis is a replica' },
+  LOADING: { code: 'unavailable', message: 'Redis is loading its data' },
+  MASTERDOWN: { code: 'unavailable', message: 'this replica has lost its master' },
+  CLUSTERDOWN: { code: 'unavailable', message: 'the Redis cluster is down' },
+  TRYAGAIN: { code: 'unavailable', message: 'Redis is moving this tree' },
+  MOVED: { code: 'unavailable', message: 'this tree lives on another Redis' },
+  BUSY: { code: 'unavailable', message: 'Redis is busy with another script' },
+  NOREPLICAS: { code: 'unavailable', message: 'Redis has too few replicas' },
+  MISCONF: { code: 'unavailable', message: 'Redis cannot persist its data' },
+  NOAUTH: { code: 'unavailable', message: 'Redis wants credentials' },
+  WRONGPASS: { code: 'unavailable', message: 'Redis refuses these credentials' },
+  NOPERM: { code: 'forbidden', message: 'this Redis user may not do that' },
+};
+
+export function storeError(reason: unknown): AppError {
+  if (reason instanceof AppError) return reason;
+  if (isAbort(reason) || !(reason instanceof Error)) return AppError.from(reason);
+  if (reason.name !== 'ReplyError')
+    return new AppError('unavailable', `Redis cannot be asked: ${reason.message}`, { cause: reason });
+  const known = PREFIXES[reason.message.split(' ', 1)[0] ?? ''];
+  if (known) return new AppError(known.code, known.message, { cause: reason });
+  if (reason.message.startsWith('ERR Function not found'))
+    return new AppError('unavailable', 'the function library is not loaded', { cause: reason });
+  return new AppError('internal', reason.message, { cause: reason });
+}

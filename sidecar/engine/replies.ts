@@ -1,0 +1,190 @@
+/** Flat arrays from Lua → the engine's words. Anything unexpected is a bug and fails with code `internal`. */
+import { AppError } from '../base/errors.ts';
+import type { BeatReply } from './port.ts';
+import {
+  RESOURCES,
+  type AuditReport,
+  type ConfigureReply,
+  type DenyReason,
+  type NodeSnapshot,
+  type SettleReply,
+  type TreeKey,
+  type TreeSnapshot,
+  type UsageSnapshot,
+  type Verdict,
+} from './terms.ts';
+
+const REASONS: readonly string[] = ['Concurrency', 'Rate', 'Window', 'Stopped'] satisfies DenyReason[];
+
+/** Reads the items of one array in order. */
+class Items {
+  readonly #items: readonly unknown[];
+  #next = 0;
+
+  constructor(value: unknown) {
+    if (!Array.isArray(value)) throw unexpected(value);
+    this.#items = value;
+  }
+
+  get done(): boolean {
+    return this.#next >= this.#items.length;
+  }
+
+  any(): unknown {
+    return this.#items[this.#next++];
+  }
+
+  text(): string {
+    const item = this.any();
+    if (typeof item !== 'string') throw unexpected(item);
+    return item;
+  }
+
+  number(): number {
+    const item = this.any();
+    if (typeof item !== 'number') throw unexpected(item);
+    return item;
+  }
+
+  /** -1 stands for "not known". */
+  optional(): number | null {
+    const item = this.number();
+    return item === -1 ? null : item;
+  }
+
+  flag(): boolean {
+    return this.number() === 1;
+  }
+}
+
+function unexpected(value: unknown): AppError {
+  return new AppError('internal', `unexpected reply of the engine: ${JSON.stringify(value)?.slice(0, 200)}`);
+}
+
+export function decodeVerdict(reply: unknown, id: string): Verdict {
+  const items = new Items(reply);
+  const kind = items.text();
+  switch (kind) {
+    case 'granted': {
+      const [fence, epoch] = [items.number(), items.number()];
+      const [grantedAtMs, serverNowMs, ttlMs] = [items.number(), items.number(), items.number()];
+      return { kind, id, fence, epoch, grantedAtMs, serverNowMs, ttlMs };
+    }
+    case 'denied': {
+      const [reason, node, limit] = [reasonOf(items.text()), items.text(), items.text()];
+      const [used, amount] = [items.number(), items.number()];
+      return { kind, reason, node, limit, used, amount, retryAtMs: items.optional(), serverNowMs: items.number() };
+    }
+    case 'stale':
+      return { kind, generation: items.number() };
+    case 'epoch':
+      return { kind, epoch: items.number() };
+    case 'done':
+      return { kind };
+    default:
+      throw unexpected(reply);
+  }
+}
+
+function reasonOf(text: string): DenyReason {
+  if (!REASONS.includes(text)) throw unexpected(text);
+  return text as DenyReason;
+}
+
+/** One reply for each of `count` settlements. */
+export function decodeSettled(reply: unknown, count: number): readonly SettleReply[] {
+  const items = new Items(reply);
+  const replies: SettleReply[] = [];
+  while (!items.done) replies.push(decodeSettle(items.any()));
+  const [only] = replies;
+  if (only?.kind === 'epoch') return Array.from({ length: count }, () => only);
+  if (replies.length !== count) throw unexpected(reply);
+  return replies;
+}
+
+function decodeSettle(reply: unknown): SettleReply {
+  const items = new Items(reply);
+  const kind = items.text();
+  switch (kind) {
+    case 'settled':
+      return { kind, late: items.flag(), overdraft: items.flag() };
+    case 'unknown':
+      return { kind };
+    case 'epoch':
+      return { kind, epoch: items.number() };
+    default:
+      throw unexpected(reply);
+  }
+}
+
+export function decodeBeat(reply: unknown): BeatReply {
+  const items = new Items(reply);
+  const kind = items.text();
+  if (kind === 'epoch') return { kind, epoch: items.number() };
+  if (kind !== 'alive') throw unexpected(reply);
+  const [epoch, serverNowMs] = [items.number(), items.number()];
+  const lost: string[] = [];
+  while (!items.done) lost.push(items.text());
+  return { kind, epoch, serverNowMs, lost };
+}
+
+export function decodeNumber(reply: unknown): number {
+  return new Items([reply].flat()).number();
+}
+
+export function decodeConfigured(reply: unknown): ConfigureReply {
+  const items = new Items(reply);
+  const kind = items.text();
+  switch (kind) {
+    case 'applied':
+      return { kind, generation: items.number() };
+    case 'fenced': {
+      const [leaseCreatedMs, transitions, generation] = [items.number(), items.number(), items.number()];
+      return { kind, revision: { leaseCreatedMs, transitions, generation } };
+    }
+    case 'conflict':
+      return { kind, namespace: items.text(), name: items.text() };
+    default:
+      throw unexpected(reply);
+  }
+}
+
+/** Null: the tree is not configured. */
+export function decodeSnapshot(reply: unknown, key: TreeKey): TreeSnapshot | null {
+  if (reply === null) return null;
+  const items = new Items(reply);
+  const epoch = items.number();
+  const [leaseCreatedMs, transitions, generation] = [items.number(), items.number(), items.number()];
+  const [configHash, serverNowMs, leases] = [items.text(), items.number(), items.number()];
+  const nodes: NodeSnapshot[] = [];
+  while (!items.done) nodes.push(decodeNode(items.any()));
+  const revision = { leaseCreatedMs, transitions, generation };
+  return { key, epoch, revision, configHash, serverNowMs, nodes, leases };
+}
+
+function decodeNode(reply: unknown): NodeSnapshot {
+  const items = new Items(reply);
+  const [name, inFlight, concurrency, stopped] = [items.text(), items.number(), items.optional(), items.flag()];
+  const usage: UsageSnapshot[] = [];
+  while (!items.done) usage.push(decodeUsage(items.any()));
+  return { name, inFlight, concurrency, stopped, usage };
+}
+
+function decodeUsage(reply: unknown): UsageSnapshot {
+  const items = new Items(reply);
+  const [limit, resource] = [items.text(), RESOURCES[items.number() - 1]];
+  if (resource === undefined) throw unexpected(reply);
+  const [amount, used, reserved] = [items.number(), items.number(), items.number()];
+  return { limit, resource, amount, used, reserved, resetsAtMs: items.optional() };
+}
+
+export function decodeAudit(reply: unknown, key: TreeKey): AuditReport {
+  const items = new Items(reply);
+  const leases = items.number();
+  const drifts: AuditReport['drifts'][number][] = [];
+  while (!items.done) {
+    const [node, counter] = [items.text(), items.text()];
+    drifts.push({ node, counter, stored: items.number(), recounted: items.number() });
+  }
+  return { key, leases, drifts };
+}
