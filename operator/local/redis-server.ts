@@ -13,13 +13,16 @@ export interface LocalRedis extends AsyncDisposable {
   readonly ended: Promise<string>;
 }
 
-/** Starts it in `folder`; fails with `unavailable` and what to do when there is no redis-server on the PATH. */
-export async function startRedisServer(
-  folder: string,
-  env: Readonly<Record<string, string | undefined>>,
-  clock: Clock,
-  signal: AbortSignal,
-): Promise<LocalRedis> {
+export interface RedisServerOptions {
+  /** For what it may want to write; nothing, as it is. */
+  readonly folder: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly clock: Clock;
+}
+
+/** Fails with `unavailable`, and what to do, when it cannot be started. */
+export async function startRedisServer(options: RedisServerOptions, signal: AbortSignal): Promise<LocalRedis> {
+  const { folder, env, clock } = options;
   const port = await freePort();
   const settings = {
     port: String(port),
