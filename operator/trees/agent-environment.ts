@@ -23,22 +23,30 @@ function opencodeConfig(baseUrl: string): string {
   return JSON.stringify({ provider: Object.fromEntries(providers.map((id) => [id, { options }])) });
 }
 
+/** The vendor sells its Anthropic surface with plans only; a client pointed there by a pay-as-you-go account would get 403. */
+function anthropicRows(origin: string, billing: Billing): readonly (readonly [string, string])[] {
+  if (billing === 'PayAsYouGo') return [];
+  const base = `${origin}${ANTHROPIC_PATH}`;
+  return [
+    ['ANTHROPIC_BASE_URL', base],
+    ['ANTHROPIC_HOST', base],
+    ['ANTHROPIC_AUTH_TOKEN', PLACEHOLDER_KEY],
+  ];
+}
+
 /**
  * Variables by which each known client finds the sidecar at `origin` (scheme, host and port), in a stable order.
  * `ANTHROPIC_API_KEY` stays unset: clients that find both keys warn or send both.
  */
 export function agentEnvironment(origin: string, billing: Billing): readonly EnvironmentVariable[] {
   const openAi = `${origin}${OPENAI_PATHS[billing]}`;
-  const anthropic = `${origin}${ANTHROPIC_PATH}`;
   const rows: readonly (readonly [string, string])[] = [
     ['OPENAI_BASE_URL', openAi],
     ['OPENAI_API_BASE', openAi],
     ['OPENAI_HOST', origin],
     ['OPENAI_BASE_PATH', `${OPENAI_PATHS[billing].slice(1)}/chat/completions`],
     ['OPENAI_API_KEY', PLACEHOLDER_KEY],
-    ['ANTHROPIC_BASE_URL', anthropic],
-    ['ANTHROPIC_HOST', anthropic],
-    ['ANTHROPIC_AUTH_TOKEN', PLACEHOLDER_KEY],
+    ...anthropicRows(origin, billing),
     ['API_TIMEOUT_MS', '3000000'],
     ['ZAI_API_BASE', openAi],
     ['ZAI_API_KEY', PLACEHOLDER_KEY],

@@ -120,6 +120,7 @@ test('a pay-as-you-go account points agents at the pay-as-you-go path', () => {
     injected(pod(), context({ bind: () => ({ kind: 'bound', billing: 'PayAsYouGo' }) })).spec?.containers?.[0],
   );
   expect(env['OPENAI_BASE_URL']).toBe('http://127.0.0.1:15787/api/paas/v4');
+  expect(env['ANTHROPIC_BASE_URL']).toBeUndefined();
 });
 
 test('a variable set by the user stays as it is', () => {
