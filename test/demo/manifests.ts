@@ -117,7 +117,8 @@ export function longCallPod(team: Team, image: string): DemoObject {
     metadata: {
       name: 'long-call',
       namespace: team.name,
-      ...{ labels: { 'glmquota.io/inject': 'true' }, annotations: { 'glmquota.io/quota': team.name } },
+      labels: { 'glmquota.io/inject': 'true' },
+      annotations: { 'glmquota.io/quota': team.name },
     },
     spec: { terminationGracePeriodSeconds: 1, containers: [{ ...container, env }] },
   };
