@@ -55,6 +55,10 @@ export class Store<T> implements Sink {
     for (const name of Object.keys(options.indexes ?? {})) this.#indexed.set(name, new Map());
   }
 
+  get name(): string {
+    return this.#options.name;
+  }
+
   get size(): number {
     return this.#items.size;
   }

@@ -75,11 +75,9 @@ export class World {
     return Array.from(accounts).every(({ treeKey }) => this.#recalled.has(treeKey));
   }
 
-  /** Forgets what was in force, so that it is asked for again: for readers whose tree differs from the one in Redis. */
+  /** Asks again what is in force: for readers whose tree differs from the one in Redis. */
   forget(key: TreeKey): void {
-    if (!this.#recalled.delete(key)) return;
-    this.#previous.delete(key);
-    this.touch();
+    if (this.#recalled.delete(key)) this.touch();
   }
 
   /** A cache changed: compile soon. */
@@ -176,7 +174,8 @@ export class World {
     while (!signal.aborted) {
       try {
         const tree = await recall(key, signal);
-        if (tree !== null) this.#previous.set(key, tree);
+        if (tree === null) this.#previous.delete(key);
+        else this.#previous.set(key, tree);
         this.#recalled.add(key);
         this.touch();
         return;

@@ -1,0 +1,125 @@
+/** The role `controller`: warm caches on every replica, work in the leader only. */
+import type { Registry } from 'prom-client';
+import type { Clock } from '../sidecar/base/clock.ts';
+import { AppError } from '../sidecar/base/errors.ts';
+import type { Log } from '../sidecar/base/log.ts';
+import type { AdminEngine } from '../sidecar/engine/port.ts';
+import { parseAgentPool } from './api/v1alpha1/agentpool.ts';
+import { observeDeployment } from './controllers/agentpool/reconcile.ts';
+import { POOL_LABEL } from './controllers/agentpool/plan.ts';
+import type { ShippedCatalog } from './controllers/glmcatalog/shipped.ts';
+import { KeptEngine } from './controllers/kept-engine.ts';
+import { CONTROLLERS, lead } from './controllers/leading.ts';
+import { credentialFactsOf, feedWorld, openCaches, watchResource } from './controllers/world/caches.ts';
+import { AGENT_POOLS, DEPLOYMENTS, observe } from './controllers/world/kinds.ts';
+import { World } from './controllers/world/world.ts';
+import { KubeClient } from './runtime/client.ts';
+import type { Connection } from './runtime/connection.ts';
+import { EventRecorder } from './runtime/events.ts';
+import { startHealth } from './runtime/health.ts';
+import { LeaderElection, type LeaderTimings } from './runtime/leader.ts';
+import { createRuntimeMetrics } from './runtime/metrics.ts';
+import type { Reflector } from './runtime/reflector.ts';
+import { createCalendar } from './trees/calendar.ts';
+
+/** A cache that heard nothing for this long is stuck for good: watches and lists answer every few minutes at least. */
+const STUCK_MS = 15 * 60_000;
+const RESOURCES = ['glmaccounts', 'glmquotas', 'glmcatalogs', 'agentpools', 'secrets', 'namespaces', 'deployments'];
+
+export interface ControllerRoleOptions {
+  /** Its own for the lease, so that renewing never waits behind other calls. */
+  readonly connection: Connection;
+  readonly leaseConnection: Connection;
+  readonly engine: AdminEngine;
+  /** Whether Redis answers. */
+  readonly ping: (signal: AbortSignal) => Promise<void>;
+  readonly lease: { readonly namespace: string; readonly name: string };
+  readonly leaderTimings?: Partial<LeaderTimings>;
+  readonly podName: string;
+  readonly userAgent: string;
+  readonly allowedOrigins: readonly string[];
+  readonly shipped: ShippedCatalog;
+  readonly health: { readonly host: string; readonly port: number };
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly registry: Registry;
+}
+
+/**
+ * Runs until the signal aborts: then what is under way ends, the lease is released and events are flushed. Fails when
+ * the leadership is lost, after everything stopped: the process is to end and start anew.
+ */
+export async function runControllerRole(options: ControllerRoleOptions, signal: AbortSignal): Promise<void> {
+  const { clock, log, registry, userAgent, connection, lease, podName } = options;
+  const names = { controllers: CONTROLLERS, resources: RESOURCES, leases: [lease.name] };
+  const metrics = createRuntimeMetrics(registry, names);
+  const client = new KubeClient({ connection, clock, log, userAgent, metrics });
+  const leaseClient = new KubeClient({ connection: options.leaseConnection, clock, log, userAgent, metrics });
+  const cacheOptions = { client, clock, log, metrics };
+  const { caches, reflectors: ours } = openCaches(cacheOptions, credentialFactsOf);
+  const pools = watchResource(cacheOptions, AGENT_POOLS, observe(parseAgentPool));
+  const deployments = watchResource(cacheOptions, DEPLOYMENTS, observeDeployment, { labelSelector: POOL_LABEL });
+  const reflectors = [...ours, pools.reflector, deployments.reflector];
+  const stores = [...Object.values(caches), pools.store, deployments.store];
+  const engine = new KeptEngine(options.engine);
+  const world = new World({
+    caches,
+    allowedOrigins: options.allowedOrigins,
+    calendar: createCalendar(),
+    clock,
+    log,
+    recall: (key, each) => engine.config(key, each),
+  });
+
+  // Caches outlive the controllers: what ends under way still reads them.
+  const background = new AbortController();
+  feedWorld(world, caches, background.signal);
+  const running = [...reflectors.map((each) => each.run(background.signal)), world.run(background.signal)];
+  await using health = await startHealth({
+    ...options.health,
+    live: { caches: () => assertHeard(reflectors) },
+    ready: {
+      caches: () => assertSynced(stores),
+      redis: (each) => options.ping(each),
+    },
+    registry,
+    observe: () => stores.forEach((store) => metrics.storeObjects.set({ resource: store.name }, store.size)),
+    clock,
+  });
+  const recorder = new EventRecorder({ client, clock, log, controller: 'glmquota.io/controller', instance: podName });
+  const election = new LeaderElection({
+    client: leaseClient,
+    lease,
+    clock,
+    log,
+    metrics,
+    identityPrefix: podName,
+    ...(options.leaderTimings && { timings: options.leaderTimings }),
+  });
+  log.info('controller.started', { identity: election.identity, healthPort: health.port });
+  try {
+    await election.run(signal, async (term) => {
+      const either = AbortSignal.any([signal, term.lost]);
+      const synced = await Promise.all(stores.map((store) => store.waitSynced(either))).catch(() => null);
+      if (synced === null) return;
+      const parts = { client, engine, world, caches, pools: pools.store, deployments: deployments.store };
+      await lead({ ...parts, shipped: options.shipped, recorder, clock, log, metrics }, term, signal);
+    });
+  } finally {
+    health.drain();
+    background.abort();
+    await Promise.all(running);
+    await recorder.flush();
+    log.info('controller.stopped');
+  }
+}
+
+function assertHeard(reflectors: readonly Reflector[]): void {
+  const silentMs = Math.max(...reflectors.map((each) => each.silentMs));
+  if (silentMs > STUCK_MS) throw new AppError('unavailable', `a cache heard nothing for ${Math.round(silentMs)} ms`);
+}
+
+function assertSynced(stores: readonly { readonly name: string; readonly hasSynced: boolean }[]): void {
+  const missing = stores.filter((store) => !store.hasSynced).map((store) => store.name);
+  if (missing.length > 0) throw new AppError('unavailable', `not synced: ${missing.join(', ')}`);
+}
