@@ -111,11 +111,9 @@ function place(object: RawObject): PlacedObject {
   const name = word(object.metadata?.name) ?? '';
   if (CLUSTER_SCOPED.includes(kind)) return { kind, id: name, object };
   const namespace = word(object.metadata?.namespace) ?? DEFAULT_NAMESPACE;
-  return {
-    kind,
-    id: objectId({ namespace, name }),
-    object: { ...object, metadata: { ...object.metadata, namespace } },
-  };
+  // Redis wants to know whose tree it is; a file has no uid.
+  const metadata = { uid: 'local', ...object.metadata, namespace };
+  return { kind, id: objectId({ namespace, name }), object: { ...object, metadata } };
 }
 
 function word(value: unknown): string | null {

@@ -1,4 +1,5 @@
 /** A redis-server of our own on loopback: nothing on disk, gone with us. */
+import { join } from 'node:path';
 import type { Clock } from '../../sidecar/base/clock.ts';
 import { AppError } from '../../sidecar/base/errors.ts';
 import { awaitStart } from './await-start.ts';
@@ -14,7 +15,7 @@ export interface LocalRedis extends AsyncDisposable {
 }
 
 export interface RedisServerOptions {
-  /** For what it may want to write; nothing, as it is. */
+  /** For its log; it writes nothing else. */
   readonly folder: string;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly clock: Clock;
@@ -30,7 +31,7 @@ export async function startRedisServer(options: RedisServerOptions, signal: Abor
     dir: folder,
     save: '',
     appendonly: 'no',
-    loglevel: 'warning',
+    logfile: join(folder, 'redis.log'),
   };
   const flags = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]);
   const program = startTied(['redis-server', ...flags], env);

@@ -128,7 +128,8 @@ async function configure(
   };
   await using connection = connectRedis(redis, { name: 'glmquota-local', onError });
   await connection.ready(signal);
-  return configureTree(createAdminEngine({ redis: connection.redis }), plan.tree, signal);
+  // Without await the connection would be gone before it is used.
+  return await configureTree(createAdminEngine({ redis: connection.redis }), plan.tree, signal);
 }
 
 function announce(plan: LocalPlan, sidecar: LocalSidecar, redis: LocalRedis | null, world: LocalWorld): void {

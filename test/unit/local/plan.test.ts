@@ -54,6 +54,7 @@ test('the only quota is run, with any origin its Secret names and the shipped ca
     ok: true,
     plan: {
       quota: { node: 'quota:default/team' },
+      tree: { account: { namespace: 'default', name: 'max', uid: 'local' } },
       account: { delivery: { origin: 'http://127.0.0.1:9', catalog: 'default' } },
       credential: { apiKey: 'id.secret-1' },
       warnings: [],
