@@ -4,15 +4,16 @@ import { route } from '../catalog/route.ts';
 import { withDeadline } from '../base/abort.ts';
 import type { Cell } from '../base/cell.ts';
 import type { Clock } from '../base/clock.ts';
-import { AppError } from '../base/errors.ts';
+import { AppError, type Code } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
 import type { Log } from '../base/log.ts';
 import type { SidecarSnapshot } from '../control/terms.ts';
 import type { TreeSnapshot } from '../engine/terms.ts';
 import { Held } from './held-lease.ts';
+import type { OpenEngine } from './metered-engine.ts';
 import type { SidecarMetrics } from './metrics.ts';
 import { cutOverdue } from './runtime-limit.ts';
-import { type OpenEngine, Sessions } from './sessions.ts';
+import { Sessions } from './sessions.ts';
 import type { Admission, CallSpec, Denial, LeaseDesk } from './terms.ts';
 import type { Answer, TreeSession } from './tree-session.ts';
 
@@ -33,10 +34,15 @@ const STALE_WAIT_MS = 3000;
 /** Within that time Redis is asked again this often, in case it is the one behind. */
 const STALE_POLL_MS = 500;
 
+/** Failures that are not the store's: the call itself is wrong, or we are. */
+const CALLERS_FAULT: ReadonlySet<Code> = new Set<Code>(['invalid', 'conflict', 'internal']);
+
 type Answered = { readonly answer: Answer; readonly snapshot: SidecarSnapshot; readonly session: TreeSession };
 
 /** Disposing it stops the beats and closes the connections; `drain` first. */
 export interface OpenDesk extends LeaseDesk, AsyncDisposable {
+  /** Connects to the tree in force; resolves once Redis can be asked. Does nothing before the first snapshot. */
+  prepare(signal: AbortSignal): Promise<void>;
   /** The tree in force as Redis has it; null: there is none yet. Fails with `unavailable` when Redis cannot be asked. */
   readTree(signal: AbortSignal): Promise<TreeSnapshot | null>;
 }
@@ -75,6 +81,11 @@ class Desk implements OpenDesk {
       admission.kind === 'denied' ? admission.reason : admission.kind === 'admitted' ? 'granted' : 'unavailable',
     );
     return admission;
+  }
+
+  async prepare(signal: AbortSignal): Promise<void> {
+    const snapshot = this.#options.snapshots.value;
+    if (snapshot !== null) await this.#sessions.of(snapshot).connected(signal);
   }
 
   async readTree(signal: AbortSignal): Promise<TreeSnapshot | null> {
@@ -116,7 +127,8 @@ class Desk implements OpenDesk {
     } catch (error) {
       if (signal.aborted) throw error;
       const failure = AppError.from(error);
-      if (!failure.transient) throw failure;
+      if (CALLERS_FAULT.has(failure.code)) throw failure;
+      this.#options.log.debug('lease.unavailable', { code: failure.code, cause: failure.message });
       return unavailable('the quota store cannot be asked at the moment');
     }
   }

@@ -6,6 +6,15 @@ import type { EngineCall, SidecarMetrics } from './metrics.ts';
 /** The parts of the port that leases use. */
 export type LeaseEngine = Pick<SidecarEngine, EngineCall>;
 
+/** An engine for one tree over its own connection; disposing it closes the connection. */
+export interface OpenEngine extends AsyncDisposable {
+  readonly engine: LeaseEngine & Pick<SidecarEngine, 'snapshot'>;
+  /** Resolves once Redis can be asked; rejects with the signal's reason. */
+  ready(signal: AbortSignal): Promise<void>;
+  /** Drops a connection that does not answer; resolves once there is a new one. */
+  reconnect(signal: AbortSignal): Promise<void>;
+}
+
 export function meterEngine(engine: LeaseEngine, clock: Clock, metrics: SidecarMetrics): LeaseEngine {
   const metered = async <T>(name: EngineCall, work: () => Promise<T>): Promise<T> => {
     const startedMs = clock.monotonicMs();

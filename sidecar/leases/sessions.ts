@@ -2,19 +2,14 @@
 import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import type { SidecarSnapshot } from '../control/terms.ts';
-import type { SidecarEngine } from '../engine/port.ts';
 import type { TreeSnapshot } from '../engine/terms.ts';
+import { AppError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
 import { beatForever } from './heartbeat.ts';
 import type { Lease } from './lease-state.ts';
-import type { LeaseEngine } from './metered-engine.ts';
+import type { OpenEngine } from './metered-engine.ts';
 import type { SidecarMetrics } from './metrics.ts';
 import { TreeSession } from './tree-session.ts';
-
-/** An engine for one tree over its own connection; disposing it closes the connection. */
-export interface OpenEngine extends AsyncDisposable {
-  readonly engine: LeaseEngine & Pick<SidecarEngine, 'snapshot'>;
-}
 
 export interface SessionsOptions {
   readonly openEngine: (snapshot: SidecarSnapshot) => OpenEngine;
@@ -78,14 +73,23 @@ export class Sessions implements AsyncDisposable {
   }
 
   #start(key: string, snapshot: SidecarSnapshot): Open {
-    const { openEngine, processId, clock, log, metrics, onLost } = this.#options;
-    const opened = openEngine(snapshot);
+    const { processId, clock, log, metrics, onLost } = this.#options;
+    const opened = this.#connect(snapshot);
     const owner = `${processId}/${newId()}`;
-    const session = new TreeSession({ engine: opened.engine, owner, clock, log, metrics, onLost });
+    const session = new TreeSession({ opened, owner, clock, log, metrics, onLost });
     const stop = new AbortController();
     const open = { key, session, opened, stop, beating: beatForever(session, clock, stop.signal) };
     this.#open.add(open);
     return open;
+  }
+
+  #connect(snapshot: SidecarSnapshot): OpenEngine {
+    try {
+      return this.#options.openEngine(snapshot);
+    } catch (cause) {
+      this.#options.log.error('redis.unusable', { cause: AppError.from(cause).message });
+      throw new AppError('unavailable', 'the quota store is configured in a way that cannot be used', { cause });
+    }
   }
 
   async #retire(open: Open): Promise<void> {

@@ -10,13 +10,12 @@ import type { LeaseRef, RegisterRequest } from '../engine/port.ts';
 import type { AcquireRequest, Grant, Settlement, Verdict } from '../engine/terms.ts';
 import type { Lease, Sync } from './lease-state.ts';
 import { beatIntervalMs, decideStart, leaseOf, offsets } from './lease-state.ts';
-import type { LeaseEngine } from './metered-engine.ts';
-import { meterEngine } from './metered-engine.ts';
+import { type LeaseEngine, meterEngine, type OpenEngine } from './metered-engine.ts';
 import type { SidecarMetrics } from './metrics.ts';
 import { Outbox } from './outbox.ts';
 
 export interface TreeSessionOptions {
-  readonly engine: LeaseEngine;
+  readonly opened: OpenEngine;
   /** This process on this tree; fresh with every start. */
   readonly owner: string;
   readonly clock: Clock;
@@ -32,6 +31,8 @@ export type Answer = { readonly kind: 'held'; readonly lease: Lease } | Refusal;
 
 /** A beat that takes longer is tried again. */
 const BEAT_TIMEOUT_MS = 2000;
+/** A call that comes while the first connection is made waits for it this long. */
+const CONNECT_WAIT_MS = 2000;
 
 export class TreeSession {
   readonly #options: TreeSessionOptions;
@@ -44,12 +45,25 @@ export class TreeSession {
   #ttlMs = 15_000;
   #registering: Promise<void> | null = null;
   #awaited: PromiseWithResolvers<void> | null = null;
+  /** Until the first connection stands, or was waited for in vain. */
+  #connecting: Promise<void> | null;
 
   constructor(options: TreeSessionOptions) {
     const { clock, log, metrics } = options;
     this.#options = options;
-    this.#engine = meterEngine(options.engine, clock, metrics);
+    this.#engine = meterEngine(options.opened.engine, clock, metrics);
     this.#outbox = new Outbox({ engine: this.#engine, log, metrics, register: (epoch) => this.#register(epoch) });
+    const limit = { ms: CONNECT_WAIT_MS, what: 'connecting to Redis' };
+    this.#connecting = withDeadline(clock, limit, (signal) => options.opened.ready(signal))
+      .catch(() => undefined)
+      .finally(() => {
+        this.#connecting = null;
+      });
+  }
+
+  /** Resolves once Redis can be asked. */
+  async connected(signal: AbortSignal): Promise<void> {
+    await this.#options.opened.ready(signal);
   }
 
   /** Nothing is held and nothing is left to tell. */
@@ -73,6 +87,7 @@ export class TreeSession {
    * the id is then cancelled as soon as it can, so that an unheard grant cannot linger.
    */
   async acquire(ask: Ask): Promise<Answer> {
+    if (this.#connecting !== null) await this.#connecting;
     const first = await this.#ask(ask);
     if (first.kind !== 'epoch') return first;
     await this.#register(first.epoch);
@@ -110,11 +125,7 @@ export class TreeSession {
   /** Extends all leases and delivers what waits. Never throws. */
   async beat(signal: AbortSignal): Promise<void> {
     try {
-      await this.#beatOnce(signal).catch((error: unknown) => {
-        signal.throwIfAborted();
-        this.#options.log.debug('lease.beatRetried', { code: AppError.from(error).code });
-        return this.#beatOnce(signal);
-      });
+      await this.#beatOnce(signal).catch((error: unknown) => this.#beatAgain(signal, error));
     } catch (error) {
       this.#options.log.warn('lease.beatFailed', { code: AppError.from(error).code, leases: this.#leases.size });
     }
@@ -157,6 +168,16 @@ export class TreeSession {
     if (this.#sync?.epoch === reply.epoch && asked.monotonicMs < this.#sync.askedAtMs) return;
     this.#epoch = reply.epoch;
     this.#sync = { askedAtMs: asked.monotonicMs, askedWallMs: asked.wallMs, ...reply };
+  }
+
+  /** A connection that swallowed a beat may swallow the next as well. */
+  async #beatAgain(signal: AbortSignal, reason: unknown): Promise<void> {
+    signal.throwIfAborted();
+    const { clock, log, opened } = this.#options;
+    log.debug('lease.beatRetried', { code: AppError.from(reason).code });
+    const limit = { ms: BEAT_TIMEOUT_MS, what: 'reconnecting to Redis', signal };
+    await withDeadline(clock, limit, (bounded) => opened.reconnect(bounded));
+    await this.#beatOnce(signal);
   }
 
   async #beatOnce(signal: AbortSignal): Promise<void> {

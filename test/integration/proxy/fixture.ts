@@ -46,7 +46,7 @@ export async function startGateway(options: TestGatewayOptions): Promise<TestGat
   const clock = systemClock;
   const desk = createLeaseDesk({
     snapshots,
-    openEngine: () => ({ engine, [Symbol.asyncDispose]: async () => undefined }),
+    openEngine: () => engine.opened(),
     processId: 'test',
     clock,
     log: quiet,

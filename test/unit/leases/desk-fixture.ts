@@ -21,10 +21,7 @@ export function deskWith(snapshot: SidecarSnapshot | null = snapshotOf()) {
   const { metrics, registry } = metricsForTest();
   const desk = createLeaseDesk({
     snapshots,
-    openEngine: ({ binding }) => ({
-      engine,
-      [Symbol.asyncDispose]: async () => void closed.push(binding.treeKey),
-    }),
+    openEngine: ({ binding }) => engine.opened(() => closed.push(binding.treeKey)),
     processId: 'pod-1',
     clock,
     log: quiet,

@@ -4,7 +4,7 @@ import type { Clock } from '#sidecar/base/clock.ts';
 import type { SidecarSnapshot } from '#sidecar/control/terms.ts';
 import type { BeatReply } from '#sidecar/engine/port.ts';
 import type { AcquireRequest, Grant, Settlement, SettleReply, Verdict } from '#sidecar/engine/terms.ts';
-import type { LeaseEngine } from '#sidecar/leases/metered-engine.ts';
+import type { LeaseEngine, OpenEngine } from '#sidecar/leases/metered-engine.ts';
 import { createSidecarMetrics } from '#sidecar/leases/metrics.ts';
 import { AppError } from '#sidecar/base/errors.ts';
 
@@ -136,6 +136,18 @@ export class ScriptedEngine implements LeaseEngine {
     this.#check();
     this.registered.push(request);
     return { epoch: this.epoch };
+  }
+
+  reconnects = 0;
+
+  /** As a connection that stands at once. */
+  opened(onClose: () => void = () => undefined): OpenEngine {
+    return {
+      engine: this,
+      ready: async () => undefined,
+      reconnect: async () => void this.reconnects++,
+      [Symbol.asyncDispose]: async () => onClose(),
+    };
   }
 
   async snapshot(): Promise<null> {
