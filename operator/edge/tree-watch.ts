@@ -18,6 +18,9 @@ export interface TreeWatchOptions {
 /** Sidecars whose generation is behind get no grants: a written tree must be published soon. */
 const HURRIED_MS = 50;
 const STEADY_MS = 1_000;
+/** Reading a large tree takes Redis a while: all reading together must stay a small part of its time. */
+const REST_FACTOR = 20;
+const MAX_REST_MS = 5_000;
 /** How long a difference is taken for a change under way. */
 const HURRY_FOR_MS = 5_000;
 
@@ -90,10 +93,16 @@ export class TreeWatch implements Disposable {
     const { clock } = this.#options;
     const { signal } = tree.stop;
     while (!signal.aborted) {
+      const askedAtMs = clock.monotonicMs();
       await this.#read(tree);
+      const tookMs = clock.monotonicMs() - askedAtMs;
       this.#tellDifference(tree);
       const pause = new AbortController();
-      const rest = clock.sleep(this.#isHurried(tree) ? HURRIED_MS : STEADY_MS, AbortSignal.any([signal, pause.signal]));
+      const restMs = Math.max(
+        this.#isHurried(tree) ? HURRIED_MS : STEADY_MS,
+        Math.min(REST_FACTOR * tookMs, MAX_REST_MS),
+      );
+      const rest = clock.sleep(restMs, AbortSignal.any([signal, pause.signal]));
       tree.wake = Promise.withResolvers();
       await Promise.race([rest.catch(() => undefined), tree.wake.promise]);
       pause.abort();

@@ -14,13 +14,16 @@ import { teamQuota } from '#test/support/edge/world.ts';
 async function follow(edge: TestEdge, token: string) {
   const snapshots = createCell<SidecarSnapshot | null>(null);
   const stop = new AbortController();
-  const { source, replaceToken } = await edge.sidecar(token);
-  const following = followSnapshots({ source, snapshots, clock: systemClock, log: createLog('silent') }, stop.signal);
+  const sidecar = await edge.sidecar(token);
+  const following = followSnapshots(
+    { source: sidecar.source, snapshots, clock: systemClock, log: createLog('silent') },
+    stop.signal,
+  );
   onTestFinished(async () => {
     stop.abort();
     await following;
   });
-  return { snapshots, replaceToken };
+  return { snapshots, replaceToken: (next: string) => sidecar.replaceToken(next) };
 }
 
 function within<T>(check: () => T): Promise<T> {
