@@ -1,5 +1,6 @@
 /** The cache outside the checkout: binaries and images, each made once and published whole. */
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -56,10 +57,22 @@ export async function withLock<T>(
   }
 }
 
+const PARTIAL = '.partial-';
+
+/** What a killed process was in the middle of making. */
+async function removeAbandoned(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    const [, pid] = name.split(PARTIAL);
+    if (pid !== undefined && !existsSync(`/proc/${pid}`))
+      await rm(join(folder, name), { recursive: true, force: true });
+  }
+}
+
 /** Makes `target` (file or folder) by letting `make` write a neighbour and renaming that, so that nobody sees half of it. */
 export async function publish(target: string, make: (partial: string) => Promise<void>): Promise<void> {
   await mkdir(dirname(target), { recursive: true });
-  const partial = `${target}.partial-${process.pid}`;
+  await removeAbandoned(dirname(target));
+  const partial = `${target}${PARTIAL}${process.pid}`;
   try {
     await make(partial);
     await rename(partial, target);

@@ -1,5 +1,6 @@
 /** Waiting for conditions of other programs. */
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Daemon } from './daemon.ts';
 
 export interface WaitOptions {
   /** Default 60 s: generous, for a busy machine. */
@@ -33,6 +34,24 @@ export async function waitFor<T>(
   }
   const reason = last instanceof Error ? `: ${last.message}` : '';
   throw new Error(`${what} did not happen within ${deadlineMs / 1000} s${reason}`, { cause: last });
+}
+
+/** {@link waitFor}, given up with the end of a log as soon as one of the programs the condition hangs on has ended. */
+export async function waitOn(
+  what: string,
+  daemons: readonly Daemon[],
+  probe: () => Promise<boolean>,
+  signal?: AbortSignal,
+): Promise<void> {
+  const check = async (): Promise<boolean> => {
+    try {
+      for (const daemon of daemons) daemon.assertRunning();
+    } catch (error) {
+      throw new Hopeless((error as Error).message);
+    }
+    return probe();
+  };
+  await waitFor(what, check, { signal });
 }
 
 /** Thrown by a probe when waiting longer cannot help. */

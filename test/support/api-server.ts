@@ -1,9 +1,10 @@
 /** A real etcd and kube-apiserver on loopback, without nodes: for tests of resources, admission and the operator's runtime. */
+import { randomUUID } from 'node:crypto';
 import { mkdir, readFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { ensureBinaries, type BinaryName } from '../cluster/binaries.ts';
-import { connectApi } from '../cluster/api-client.ts';
+import { connectApi, type ApiClient } from '../cluster/api-client.ts';
 import type { Log } from '../cluster/cache.ts';
 import { run } from '../cluster/command.ts';
 import {
@@ -13,11 +14,12 @@ import {
   writeClient,
   writeCredentials,
   type ControlPlane,
+  type Credentials,
 } from '../cluster/control-plane.ts';
 import { startDaemon, type Daemon } from '../cluster/daemon.ts';
 import type { KeyPair } from '../cluster/pki.ts';
 import { claimFolder, recordResidue, removeStale, stateRoot } from '../cluster/residue.ts';
-import { Hopeless, waitFor } from '../cluster/wait.ts';
+import { waitOn } from '../cluster/wait.ts';
 import { postWarden } from '../cluster/warden.ts';
 
 export interface ApiServerOptions {
@@ -55,7 +57,7 @@ export interface ApiServer extends AsyncDisposable {
 }
 
 /** Ports that were free a moment ago, all different. */
-export async function freePorts(count: number): Promise<number[]> {
+async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(
     Array.from({ length: count }, async () => {
       const server = createServer();
@@ -75,120 +77,123 @@ async function claimAny(parent: string): Promise<string> {
   }
 }
 
-async function planControlPlane(folder: string): Promise<ControlPlane & { controllerPort: number }> {
+/** What the parts of one API server share. */
+interface Frame {
+  readonly folder: string;
+  readonly plane: ControlPlane;
+  readonly controllerPort: number;
+  readonly credentials: Credentials;
+  readonly api: ApiClient;
+  readonly binaries: Readonly<Partial<Record<BinaryName, string>>>;
+  readonly options: ApiServerOptions;
+}
+
+async function prepare(folder: string, binaries: Frame['binaries'], options: ApiServerOptions): Promise<Frame> {
   const [port = 0, client = 0, peer = 0, controllerPort = 0] = await freePorts(4);
-  const credentials = join(folder, 'plane');
-  await mkdir(credentials);
-  return {
-    folder: credentials,
+  const plane: ControlPlane = {
+    folder: join(folder, 'plane'),
     address: '127.0.0.1',
     port,
     etcdPorts: [client, peer],
     serviceRange: '10.96.0.0/24',
     serviceAddress: '10.96.0.1',
-    controllerPort,
+  };
+  await mkdir(plane.folder);
+  const credentials = await writeCredentials(plane);
+  const api = connectApi(credentials.url, credentials.authority.certPem, credentials.admin);
+  return { folder, plane, controllerPort, credentials, api, binaries, options };
+}
+
+async function startProgram(frame: Frame, name: BinaryName, args: readonly string[]): Promise<Daemon> {
+  const daemon = await startDaemon(name, [frame.binaries[name] ?? name, ...args], join(frame.folder, `${name}.log`));
+  recordResidue(frame.folder, { processes: [daemon.identity] });
+  return daemon;
+}
+
+type Switch = Pick<ApiServer, 'pause' | 'resume' | 'kill' | 'start' | 'restart'>;
+
+function switchOf(frame: Frame, etcd: Daemon): Switch {
+  const { options, plane, api } = frame;
+  let server: Daemon | undefined;
+  const start = async (): Promise<void> => {
+    const started = await startProgram(frame, 'kube-apiserver', [
+      ...apiServerArguments(plane),
+      '--endpoint-reconciler-type=none',
+      ...(options.controllerManager ? [] : ['--disable-admission-plugins=ServiceAccount']),
+      ...(options.extraArguments ?? []),
+    ]);
+    server = started;
+    await waitOn('the API server becoming ready', [etcd, started], () => api.isOk('/readyz'), options.signal);
+  };
+  const kill = async (): Promise<void> => {
+    server?.kill('SIGKILL');
+    await server?.ended;
+  };
+  return {
+    pause: () => server?.kill('SIGSTOP'),
+    resume: () => server?.kill('SIGCONT'),
+    kill,
+    start,
+    restart: async () => {
+      await kill();
+      await start();
+    },
+  };
+}
+
+async function startControllerManager(frame: Frame): Promise<void> {
+  const { plane, credentials, controllerPort, api, options } = frame;
+  const name = 'kube-controller-manager';
+  await writeClient(plane, credentials, { name, commonName: `system:${name}` });
+  const daemon = await startProgram(frame, name, controllerManagerArguments(plane, { securePort: controllerPort }));
+  const account = '/api/v1/namespaces/default/serviceaccounts/default';
+  await waitOn('the default service account', [daemon], () => api.isOk(account), options.signal);
+}
+
+async function startPrograms(frame: Frame): Promise<Omit<ApiServer, typeof Symbol.asyncDispose>> {
+  const { folder, plane, credentials, binaries, options } = frame;
+  const etcd = await startProgram(frame, 'etcd', etcdArguments(plane));
+  const lever = switchOf(frame, etcd);
+  await lever.start();
+  if (options.controllerManager) await startControllerManager(frame);
+  const kubeconfigPath = join(plane.folder, 'admin.conf');
+  const kubectl = [`--kubeconfig=${kubeconfigPath}`, `--cache-dir=${join(folder, 'kubectl')}`];
+  return {
+    ...lever,
+    url: credentials.url,
+    caPem: credentials.authority.certPem,
+    admin: { certPem: credentials.admin.certPem, keyPem: credentials.admin.keyPem },
+    kubeconfig: await readFile(kubeconfigPath, 'utf8'),
+    kubeconfigPath,
+    kubeconfigFor: async (user, group) => {
+      const subject = { commonName: user, ...(group === undefined ? {} : { organization: group }) };
+      const path = await writeClient(plane, credentials, { name: `user-${randomUUID()}`, ...subject });
+      return readFile(path, 'utf8');
+    },
+    kubectl: async (args, stdin) => run(binaries.kubectl ?? 'kubectl', [...kubectl, ...args], { stdin }),
   };
 }
 
 /**
- * Starts an API server of its own (2 to 4 s when the programs are in the cache; the first time they are built).
+ * Starts an API server of its own (2 to 6 s when the programs are in the cache; the first time they are built).
  * Several at a time are fine. Webhooks by `url:` on 127.0.0.1 work. Disposal, and the end of this process in any way,
  * ends the programs and removes the files. Without a controller manager no service accounts exist, so their admission
  * is off and pods can be created without.
  */
 export async function startApiServer(options: ApiServerOptions = {}): Promise<ApiServer> {
   const log = options.log ?? ((line: string): void => console.error(`api-server: ${line}`));
-  const names: BinaryName[] = ['kube-apiserver', 'etcd', 'kubectl', 'kube-controller-manager'];
-  const binaries = await ensureBinaries(options.controllerManager ? names : names.slice(0, 3), {
-    log,
-    signal: options.signal,
-  });
+  const names: readonly BinaryName[] = ['kube-apiserver', 'etcd', 'kubectl', 'kube-controller-manager'];
+  const wanted = options.controllerManager ? names : names.slice(0, 3);
+  const binaries = await ensureBinaries(wanted, { log, signal: options.signal });
   const parent = join(stateRoot(), 'api-servers');
   await removeStale(parent);
   const folder = await claimAny(parent);
   const warden = await postWarden(folder);
   try {
-    const plane = await planControlPlane(folder);
-    const credentials = await writeCredentials(plane);
-    const api = connectApi(credentials.url, credentials.authority.certPem, credentials.admin);
-    const daemon = async (name: BinaryName, args: readonly string[]): Promise<Daemon> => {
-      const path = binaries[name];
-      const started = await startDaemon(name, [path, ...args], join(folder, `${name}.log`));
-      recordResidue(folder, { processes: [started.identity] });
-      return started;
-    };
-    const etcd = await daemon('etcd', etcdArguments(plane));
-    let server: Daemon | undefined;
-    const start = async (): Promise<void> => {
-      const started = await daemon('kube-apiserver', [
-        ...apiServerArguments(plane),
-        '--endpoint-reconciler-type=none',
-        ...(options.controllerManager ? [] : ['--disable-admission-plugins=ServiceAccount']),
-        ...(options.extraArguments ?? []),
-      ]);
-      server = started;
-      await waitFor(
-        'the API server becoming ready',
-        async () => {
-          for (const each of [etcd, started]) assertAlive(each);
-          return api.isOk('/readyz');
-        },
-        { signal: options.signal },
-      );
-    };
-    const kill = async (): Promise<void> => {
-      server?.kill('SIGKILL');
-      await server?.ended;
-    };
-    await start();
-    if (options.controllerManager) {
-      await writeClient(plane, credentials, {
-        name: 'kube-controller-manager',
-        commonName: 'system:kube-controller-manager',
-      });
-      await daemon('kube-controller-manager', controllerManagerArguments(plane, { securePort: plane.controllerPort }));
-      await waitFor('the default service account', () =>
-        api.isOk('/api/v1/namespaces/default/serviceaccounts/default'),
-      );
-    }
-    const kubeconfigPath = join(plane.folder, 'admin.conf');
-    return {
-      url: credentials.url,
-      caPem: credentials.authority.certPem,
-      admin: { certPem: credentials.admin.certPem, keyPem: credentials.admin.keyPem },
-      kubeconfig: await readFile(kubeconfigPath, 'utf8'),
-      kubeconfigPath,
-      kubeconfigFor: async (user, group) => {
-        const subject = { commonName: user, ...(group === undefined ? {} : { organization: group }) };
-        return readFile(
-          await writeClient(plane, credentials, { name: `user-${crypto.randomUUID()}`, ...subject }),
-          'utf8',
-        );
-      },
-      kubectl: async (args, stdin) =>
-        run(binaries.kubectl, [`--kubeconfig=${kubeconfigPath}`, `--cache-dir=${join(folder, 'kubectl')}`, ...args], {
-          stdin,
-        }),
-      pause: () => server?.kill('SIGSTOP'),
-      resume: () => server?.kill('SIGCONT'),
-      kill,
-      start,
-      restart: async () => {
-        await kill();
-        await start();
-      },
-      [Symbol.asyncDispose]: () => warden.dismiss(),
-    };
+    const programs = await startPrograms(await prepare(folder, binaries, options));
+    return { ...programs, [Symbol.asyncDispose]: () => warden.dismiss() };
   } catch (error) {
     await warden.dismiss();
     throw error;
-  }
-}
-
-function assertAlive(daemon: Daemon): void {
-  try {
-    daemon.assertRunning();
-  } catch (error) {
-    throw new Hopeless((error as Error).message);
   }
 }

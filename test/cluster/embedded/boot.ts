@@ -16,7 +16,7 @@ import {
 } from '../control-plane.ts';
 import { startDaemon, type Daemon } from '../daemon.ts';
 import { issue } from '../pki.ts';
-import { Hopeless, waitFor } from '../wait.ts';
+import { waitOn } from '../wait.ts';
 import type { Namespace } from './namespace.ts';
 import { containerdSocket } from './node-config.ts';
 import type { Slot } from './slot.ts';
@@ -66,24 +66,6 @@ async function start(boot: Boot, name: BinaryName | 'containerd', args: readonly
   return startDaemon(name, boot.namespace.enter([program, ...args]), join(boot.slot.folder, `${name}.log`));
 }
 
-/** Waits for a condition, and gives up at once when one of the programs it hangs on has ended. */
-async function waitOn(
-  what: string,
-  daemons: readonly Daemon[],
-  probe: () => Promise<boolean>,
-  boot: Boot,
-): Promise<void> {
-  const check = async (): Promise<boolean> => {
-    try {
-      for (const daemon of daemons) daemon.assertRunning();
-    } catch (error) {
-      throw new Hopeless((error as Error).message);
-    }
-    return probe();
-  };
-  await waitFor(what, check, { signal: boot.signal });
-}
-
 async function isListening(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path);
@@ -99,7 +81,7 @@ export async function importImage(slot: Slot, archive: string, signal?: AbortSig
 
 async function startRuntime(boot: Boot, images: readonly string[]): Promise<Daemon> {
   const containerd = await start(boot, 'containerd', ['--config', join(boot.slot.folder, 'containerd.toml')]);
-  await waitOn('containerd listening', [containerd], () => isListening(containerdSocket(boot.slot)), boot);
+  await waitOn('containerd listening', [containerd], () => isListening(containerdSocket(boot.slot)), boot.signal);
   for (const archive of images) await importImage(boot.slot, archive, boot.signal);
   return containerd;
 }
@@ -108,7 +90,7 @@ async function startControlPlane(boot: Boot, api: ApiClient): Promise<Daemon[]> 
   const plane = planeOf(boot.slot);
   const etcd = await start(boot, 'etcd', etcdArguments(plane));
   const server = await start(boot, 'kube-apiserver', apiServerArguments(plane));
-  await waitOn('the API server becoming ready', [etcd, server], () => api.isOk('/readyz'), boot);
+  await waitOn('the API server becoming ready', [etcd, server], () => api.isOk('/readyz'), boot.signal);
   const controllers = await start(
     boot,
     'kube-controller-manager',
@@ -161,9 +143,9 @@ export async function bootCluster(boot: Boot, credentials: Credentials, images: 
   const serviceAccount = '/api/v1/namespaces/default/serviceaccounts/default';
   await Promise.all([
     createVolumes(api, boot.slot),
-    waitOn('the node becoming ready', daemons, () => isNodeReady(api, boot.slot), boot),
-    waitOn('the default service account', daemons, () => api.isOk(serviceAccount), boot),
-    waitOn('the DNS becoming ready', daemons, () => isHealthyInside(boot, 8181, '/ready'), boot),
-    waitOn('kube-proxy becoming healthy', daemons, () => isHealthyInside(boot, 10256, '/healthz'), boot),
+    waitOn('the node becoming ready', daemons, () => isNodeReady(api, boot.slot), boot.signal),
+    waitOn('the default service account', daemons, () => api.isOk(serviceAccount), boot.signal),
+    waitOn('the DNS becoming ready', daemons, () => isHealthyInside(boot, 8181, '/ready'), boot.signal),
+    waitOn('kube-proxy becoming healthy', daemons, () => isHealthyInside(boot, 10256, '/healthz'), boot.signal),
   ]);
 }

@@ -24,12 +24,17 @@ function createVersion1(name: string): void {
   }
 }
 
+/** Controllers are enabled for the machine's root as well where they are not yet; that stays. */
 function createVersion2(name: string): void {
   const folder = join(ROOT, name);
   mkdirSync(folder, { recursive: true });
-  const available = readFileSync(join(ROOT, 'cgroup.controllers'), 'utf8').split(/\s/);
-  for (const controller of CONTROLLERS.filter((each) => available.includes(each)))
-    for (const parent of [ROOT, folder]) writeFileSync(join(parent, 'cgroup.subtree_control'), `+${controller}`);
+  const words = (path: string): string[] => readFileSync(path, 'utf8').split(/\s+/);
+  const available = words(join(ROOT, 'cgroup.controllers'));
+  for (const control of [join(ROOT, 'cgroup.subtree_control'), join(folder, 'cgroup.subtree_control')]) {
+    const enabled = words(control);
+    for (const controller of CONTROLLERS.filter((each) => available.includes(each) && !enabled.includes(each)))
+      writeFileSync(control, `+${controller}`);
+  }
 }
 
 /** Makes the control groups the kubelet is told to use as its root. */

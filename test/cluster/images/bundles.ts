@@ -1,43 +1,63 @@
-/** One `.mjs` with source map per entry point, everything inside, as the images hold it. */
+/** One `.mjs` with source map per entry point, everything inside, and the files that modules read from beside them. */
+import { globSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { basename, dirname, join, relative } from 'node:path';
-import { build, type Plugin } from 'esbuild';
+import { basename, dirname, join, normalize } from 'node:path';
+import { build, type PartialMessage, type Plugin } from 'esbuild';
 
 /** Name of the bundle → entry point below the repository's root. */
 export type Entries = Readonly<Record<string, string>>;
 
-/** Modules that read their neighbours from disk do it by exactly this call; see {@link inlineNeighbours}. */
-const NEIGHBOUR = /readFileSync\(\s*(?:join|resolve)\(\s*import\.meta\.dirname,\s*'([^'$]+)'\s*\),\s*'utf8'\s*,?\s*\)/g;
+/** The one way in which a module names files beside itself; `${…}` in it stands for any name. */
+const NEIGHBOUR = /new URL\(\s*['"`]([^'"`]+)['"`],\s*import\.meta\.url\s*\)/g;
+
+/** Path relative to the module → the file. */
+function neighboursOf(folder: string, source: string): Map<string, string> {
+  const patterns = [...source.matchAll(NEIGHBOUR)].map(([, name = '']) =>
+    normalize(name.replaceAll(/\$\{[^}]*\}/g, '*')),
+  );
+  const names = patterns.flatMap((pattern) => globSync(pattern, { cwd: folder }));
+  return new Map(names.map((name) => [name, join(folder, name)]));
+}
 
 /**
- * In development a module reads a file beside it (Lua, YAML) with
- * `readFileSync(join(import.meta.dirname, 'lua/acquire.lua'), 'utf8')`; in a bundle that expression becomes the text.
- * A module that uses `import.meta.dirname` in another way is refused: it would look beside the bundle.
+ * Collects what modules read with `new URL('./lua/acquire.lua', import.meta.url)`: the same text finds the file beside
+ * the module in development and beside the bundle in the image. Two modules may not use one name for two files, nor
+ * reach above themselves, nor ask for their place in another way: a bundle would look in the wrong folder.
  */
-const inlineNeighbours: Plugin = {
-  name: 'inline-neighbours',
-  setup(context) {
-    context.onLoad({ filter: /\.ts$/ }, async ({ path }) => {
-      const source = await readFile(path, 'utf8');
-      if (path.includes('/node_modules/') || !source.includes('import.meta.')) return undefined;
-      const texts = new Map<string, string>();
-      for (const [, name = ''] of source.matchAll(NEIGHBOUR))
-        texts.set(name, await readFile(join(dirname(path), name), 'utf8'));
-      const contents = source.replaceAll(NEIGHBOUR, (_call, name: string) => JSON.stringify(texts.get(name)));
-      const errors = /import\.meta\.(dirname|filename|url)/.test(contents)
-        ? [{ text: `reads a file in a way that cannot be bundled (see test/cluster/images/bundles.ts)` }]
-        : [];
-      return { contents, loader: 'ts', errors, watchFiles: [...texts.keys()].map((name) => join(dirname(path), name)) };
-    });
-  },
-};
+function collectNeighbours(found: Map<string, string>): Plugin {
+  const problems = (neighbours: ReadonlyMap<string, string>, source: string): string[] => [
+    ...[...neighbours].flatMap(([name, file]) =>
+      name.startsWith('..') || (found.get(name) ?? file) !== file ? [`"${name}" cannot lie beside a bundle`] : [],
+    ),
+    ...(/import\.meta\.(dirname|filename|url)/.test(source.replaceAll(NEIGHBOUR, ''))
+      ? ['asks for its own place']
+      : []),
+  ];
+  return {
+    name: 'neighbours',
+    setup(context) {
+      context.onLoad({ filter: /\.ts$/ }, async ({ path }) => {
+        if (path.includes('/node_modules/')) return undefined;
+        const contents = await readFile(path, 'utf8');
+        const neighbours = neighboursOf(dirname(path), contents);
+        const errors: PartialMessage[] = problems(neighbours, contents).map((text) => ({ text: `${path} ${text}` }));
+        for (const [name, file] of neighbours) found.set(name, file);
+        return { contents, loader: 'ts', errors };
+      });
+    },
+  };
+}
 
 /** CommonJS packages inside an ES module still call `require` for Node's own modules. */
 const BANNER = `import { createRequire as __createRequire } from 'node:module';
 const require = __createRequire(import.meta.url);`;
 
-/** File names (`<name>.mjs`, `<name>.mjs.map`) → texts. The same sources give the same bytes on every machine. */
+/**
+ * File names (`<name>.mjs`, `<name>.mjs.map`, neighbours) → texts, to be put into one folder. The same sources give the
+ * same bytes on every machine. Rejects with esbuild's messages, also when an entry point does not exist.
+ */
 export async function bundle(root: string, entries: Entries): Promise<Readonly<Record<string, string>>> {
+  const neighbours = new Map<string, string>();
   const { outputFiles } = await build({
     absWorkingDir: root,
     entryPoints: Object.entries(entries).map(([out, entry]) => ({ in: entry, out })),
@@ -49,15 +69,18 @@ export async function bundle(root: string, entries: Entries): Promise<Readonly<R
     format: 'esm',
     target: 'node24',
     sourcemap: 'linked',
-    // Names are kept: stack traces and error names stay readable, and metrics of size are not the point.
+    // The source text is in the repository; line numbers are what a stack trace needs.
+    sourcesContent: false,
     keepNames: true,
     minifySyntax: true,
     minifyWhitespace: true,
     legalComments: 'none',
     banner: { js: BANNER },
-    plugins: [inlineNeighbours],
+    plugins: [collectNeighbours(neighbours)],
     logLevel: 'silent',
   });
-  const sorted = outputFiles.toSorted((a, b) => (a.path < b.path ? -1 : 1));
-  return Object.fromEntries(sorted.map((file) => [basename(relative(root, file.path)), file.text]));
+  const texts = outputFiles.map((file) => [basename(file.path), file.text] as const);
+  const beside = [...neighbours].map(async ([name, file]) => [name, await readFile(file, 'utf8')] as const);
+  const files = [...texts, ...(await Promise.all(beside))];
+  return Object.fromEntries(files.toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }

@@ -6,8 +6,7 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { ensureBinaries } from '../binaries.ts';
-import { publish, type Log } from '../cache.ts';
-import { cacheRoot } from '../cache.ts';
+import { cacheRoot, publish, type Log } from '../cache.ts';
 import { run } from '../command.ts';
 import { bundle, type Entries } from './bundles.ts';
 
@@ -68,10 +67,10 @@ async function nodeLayer(): Promise<ImageFile[]> {
 /** No debugger by signal: whoever may send one to the sidecar must not read its memory. */
 const NODE = ['/bin/node', '--disable-sigusr1', '--enable-source-maps'];
 
-async function bundledImage(entries: Entries, main: string): Promise<ImageContents> {
+async function bundledImage(entries: Entries, entrypoint: readonly string[]): Promise<ImageContents> {
   const [base, app] = await Promise.all([nodeLayer(), bundle(repository, entries)]);
   const files = Object.entries(app).map(([name, text]) => ({ path: `/app/${name}`, mode: 0o644, content: { text } }));
-  return { layers: [base, files], entrypoint: [...NODE, `/app/${main}`] };
+  return { layers: [base, files], entrypoint };
 }
 
 /** Chooses the role's bundle, so that a sidecar never loads the operator's code. */
@@ -84,8 +83,13 @@ if (!Object.hasOwn(bundles, role)) {
 await import(bundles[role]);
 `;
 
+const MAIN: readonly string[] = [...NODE, '/app/main.mjs'];
+
+/** Of the product's image; the role follows as argument. */
+export const GLMQUOTA_ENTRYPOINT: readonly string[] = [...NODE, '/app/glmquota.mjs'];
+
 async function glmquota(): Promise<ImageContents> {
-  const image = await bundledImage({ sidecar: 'sidecar/main.ts', operator: 'operator/main.ts' }, 'glmquota.mjs');
+  const image = await bundledImage({ sidecar: 'sidecar/main.ts', operator: 'operator/main.ts' }, GLMQUOTA_ENTRYPOINT);
   const launcher: ImageFile = { path: '/app/glmquota.mjs', mode: 0o644, content: { text: LAUNCHER } };
   return { ...image, layers: image.layers.with(-1, [launcher, ...(image.layers.at(-1) ?? [])]) };
 }
@@ -106,9 +110,9 @@ const IMAGES = {
   glmquota: () => glmquota(),
   /** The distribution's redis-server. */
   redis: () => redis(),
-  'glm-simulator': () => bundledImage({ main: 'test/support/glm-simulator/main.ts' }, 'main.mjs'),
+  'glm-simulator': () => bundledImage({ main: 'test/support/glm-simulator/main.ts' }, MAIN),
   /** An agent with the official client packages. */
-  'demo-agent': () => bundledImage({ main: 'test/demo/agent.ts' }, 'main.mjs'),
+  'demo-agent': () => bundledImage({ main: 'test/demo/agent.ts' }, MAIN),
   /** Node alone: `node -e …` as arguments, for tests of the cluster itself. */
   node: async (): Promise<ImageContents> => ({ layers: [await nodeLayer()], entrypoint: ['/bin/node'] }),
   pause,
