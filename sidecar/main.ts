@@ -179,4 +179,6 @@ function complain(text: string): number {
   return 2;
 }
 
-process.exitCode = await main(process.argv.slice(2));
+// The image's launcher leaves the name of the role in front.
+const [first, ...rest] = process.argv.slice(2);
+process.exit(await main(first === 'sidecar' ? rest : process.argv.slice(2)));

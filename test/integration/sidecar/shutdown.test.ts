@@ -75,7 +75,7 @@ test('wrong configuration ends with code 2 and names every problem; --help tells
   for (const name of ['GLMQUOTA_HTTP_PORT', 'GLMQUOTA_LOG_LEVEL', 'GLMQUOTA_CONTROL_ADDRESS']) {
     expect(wrong.stderr).toContain(name);
   }
-  const help = await runMain(['--help'], {});
+  const help = await runMain(['sidecar', '--help'], {});
   expect([help.code, help.stdout]).toEqual([0, expect.stringContaining('GLMQUOTA_SNAPSHOT_FILE')]);
   expect((await runMain(['--nonsense'], {})).code).toBe(2);
 });

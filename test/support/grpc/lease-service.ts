@@ -30,7 +30,7 @@ export async function service(
   const clock = new ManualClock();
   const desk = createLeaseDesk({
     snapshots: createCell<SidecarSnapshot | null>(snapshot),
-    openEngine: () => ({ engine, [Symbol.asyncDispose]: async () => undefined }),
+    openEngine: () => engine.opened(),
     processId: 'pod',
     clock,
     log: quiet,
