@@ -9,7 +9,7 @@ import type { TreeKey } from '../../sidecar/engine/terms.ts';
 import { type BindingQuestion, decideBinding } from '../trees/bindings.ts';
 import { objectId } from '../trees/names.ts';
 import { composeSnapshot } from '../trees/snapshot.ts';
-import type { CompiledAccount, CompiledQuota, CompiledWorld } from '../trees/terms.ts';
+import type { CompiledAccount, CompiledQuota, CompiledWorld, NamespaceLabels } from '../trees/terms.ts';
 import type { CacheView, TreeRevisions, TreeState, WorldView } from './terms.ts';
 import type { TreeWatch } from './tree-watch.ts';
 
@@ -46,6 +46,7 @@ const MAX_CACHED = 10_000;
 export class Publications {
   readonly #options: PublicationsOptions;
   readonly #cached = new Map<string, Cached>();
+  #labelled: { readonly world: CompiledWorld; readonly namespaces: ReadonlyMap<string, NamespaceLabels> } | null = null;
 
   constructor(options: PublicationsOptions) {
     this.#options = options;
@@ -53,9 +54,9 @@ export class Publications {
 
   /** Pure but for a cache: one composition for all pods of a quota. */
   decide(question: PublicationQuestion): Publication {
-    const { world, caches } = this.#options;
+    const { world } = this.#options;
     if (world.current === null) return pending('the caches are not synced yet');
-    const decision = decideBinding(world.current, caches.namespaces(), question);
+    const decision = decideBinding(world.current, this.#namespacesOf(world.current), question);
     if (decision.kind === 'refused') {
       if (decision.reason === 'QuotaNotReady') return pending(decision.message);
       return { kind: 'refused', message: `${decision.reason}: ${decision.message}` };
@@ -91,6 +92,12 @@ export class Publications {
     const same = state !== null && state.configHash === revisions.hashOf(tree);
     trees.compare(treeKey, same);
     return same ? state : null;
+  }
+
+  /** Asked for once per world, which is compiled anew whenever a namespace changes: every stream needs them. */
+  #namespacesOf(world: CompiledWorld): ReadonlyMap<string, NamespaceLabels> {
+    if (this.#labelled?.world !== world) this.#labelled = { world, namespaces: this.#options.caches.namespaces() };
+    return this.#labelled.namespaces;
   }
 
   #materialOf({ delivery }: CompiledAccount) {
