@@ -10,7 +10,7 @@ export interface CommandOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-export class CommandError extends Error {
+class CommandError extends Error {
   override readonly name = 'CommandError';
   readonly exitCode: number;
   readonly stderr: string;

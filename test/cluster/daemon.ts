@@ -14,13 +14,13 @@ export interface Daemon {
 }
 
 /** Without proxy settings: these programs talk to loopback and to the cluster only. */
-export function daemonEnvironment(): NodeJS.ProcessEnv {
+function daemonEnvironment(): NodeJS.ProcessEnv {
   const entries = Object.entries(process.env).filter(([name]) => !/^(http|https|all|no)_proxy$|^KUBE|^GO/i.test(name));
   return Object.fromEntries(entries);
 }
 
 /** The last lines of a log file, for error messages. */
-export function tail(logPath: string, lines = 15): string {
+function tail(logPath: string, lines = 15): string {
   return readFileSync(logPath, 'utf8').trimEnd().split('\n').slice(-lines).join('\n');
 }
 

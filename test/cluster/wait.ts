@@ -11,7 +11,7 @@ export interface WaitOptions {
 
 /**
  * Asks until `probe` gives something else than undefined or false, and returns that. An error of the probe counts as
- * "not yet"; the last one is the cause when the deadline passes. Throw {@link Hopeless} to give up at once.
+ * "not yet"; the last one is the cause when the deadline passes.
  */
 export async function waitFor<T>(
   what: string,
@@ -54,7 +54,7 @@ export async function waitOn(
   await waitFor(what, check, { signal });
 }
 
-/** Thrown by a probe when waiting longer cannot help. */
-export class Hopeless extends Error {
+/** Waiting longer cannot help. */
+class Hopeless extends Error {
   override readonly name = 'Hopeless';
 }
