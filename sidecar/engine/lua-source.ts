@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 
 /** In the order in which they form one library: later files use what earlier ones define. */
 export const LUA_FILES = [
+  'records',
   'prelude',
   'anchored',
   'meters',

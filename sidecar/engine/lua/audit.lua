@@ -78,7 +78,7 @@ local function audit(KEYS)
   local counts, owners, stored_owners = {}, {}, {}
   recount(call, counts, owners, ids)
   local flat = redis.call('HGETALL', call.keys.owners)
-  for index = 1, #flat, 2 do add(stored_owners, flat[index], 'leases', unpack_record(flat[index + 1])[1]) end
+  for index = 1, #flat, 2 do add(stored_owners, flat[index], 'leases', (struct.unpack(OWNER_FORMAT, flat[index + 1]))) end
   local reply = { #ids }
   differences(reply, stored_counts(call), counts)
   differences(reply, stored_owners, owners)

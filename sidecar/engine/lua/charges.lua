@@ -3,6 +3,9 @@
 -- Config of a limit: { name, resource index, amount, kind, key, duration or calendar, owner node, owner's key }.
 -- Resource indexes 1 and 2 (requests, prompts) are known at the grant; the others are measured.
 
+-- Charge { n = window's key, R = reserve, k = place at the grant, b = newest place when it expired, m = the limit's amount
+--   at the grant, q = resource index, a = 1: known at the grant }; places are serials (anchored.lua) or as in meters.lua.
+
 local LIMIT_NAME, LIMIT_RESOURCE, LIMIT_AMOUNT, LIMIT_KIND, LIMIT_KEY, LIMIT_SPAN, LIMIT_OWNER, LIMIT_OWNER_KEY =
   1, 2, 3, 4, 5, 6, 7, 8
 

@@ -10,25 +10,28 @@ local TREE_GENERATION, TREE_PATH_GENERATION = 6, 8
 
 local function read_lease(call, id)
   local packed = redis.call('HGET', call.keys.leases, id)
-  return packed and unpack_record(packed) or nil
+  return packed and decode_lease(packed) or nil
 end
 
 local function write_lease(call, id, lease)
-  redis.call('HSET', call.keys.leases, id, pack(lease))
+  redis.call('HSET', call.keys.leases, id, encode_lease(lease))
 end
 
 local function extend(call, id)
   redis.call('ZADD', call.keys.expiries, int(call.meta.now_ms + TTL_MS), id)
 end
 
--- Owners and how many leases each holds; an owner without leases is forgotten.
+-- Owners, how many leases each holds and when it was last heard; an owner without leases is forgotten.
+local OWNER_FORMAT = '<dd'
+
 local function note_owner(call, owner, change)
   local packed = redis.call('HGET', call.keys.owners, owner)
-  local record = packed and unpack_record(packed) or { 0, 0 }
-  record[1] = record[1] + change
-  if change >= 0 then record[2] = call.meta.now_ms end
-  if record[1] > 0 then
-    redis.call('HSET', call.keys.owners, owner, pack(record))
+  local leases, seen = 0, 0
+  if packed then leases, seen = struct.unpack(OWNER_FORMAT, packed) end
+  leases = leases + change
+  if change >= 0 then seen = call.meta.now_ms end
+  if leases > 0 then
+    redis.call('HSET', call.keys.owners, owner, struct.pack(OWNER_FORMAT, leases, seen))
   elseif packed then
     redis.call('HDEL', call.keys.owners, owner)
   end
@@ -38,26 +41,20 @@ end
 -- { { name, config }, … }. Nil: no such leaf.
 local function resolve_path(call, leaf, model)
   local own = 'model:' .. model
-  local got = redis.call('HMGET', call.keys.config, 'n:' .. leaf, 'n:account', 'n:' .. own, 'n:model:other')
-  if not got[1] then return nil end
-  local path = { { leaf, unpack_record(got[1]) } }
-  local above = path[1][2][NODE_PATH]
-  local fields = {}
-  for index = 2, #above - 1 do fields[#fields + 1] = 'n:' .. above[index] end
-  if #fields > 0 then
-    for index, packed in ipairs(redis.call('HMGET', call.keys.config, unpack(fields))) do
-      path[#path + 1] = { above[index + 1], unpack_record(packed) }
+  local model_node = node_configs(call, { own })[1] and own or 'model:other'
+  local path = call.paths[leaf .. '\n' .. model_node]
+  if not path then
+    local config = node_configs(call, { leaf })[1]
+    if not config then return nil end
+    local names = { unpack(config[NODE_PATH]) }
+    names[#names + 1] = model_node
+    path = { names = names }
+    for index, found in ipairs(node_configs(call, names)) do
+      if found then path[#path + 1] = { names[index], found } end
     end
+    call.paths[leaf .. '\n' .. model_node] = path
   end
-  if leaf ~= 'account' and got[2] then path[#path + 1] = { 'account', unpack_record(got[2]) } end
-  if got[3] then
-    path[#path + 1] = { own, unpack_record(got[3]) }
-  elseif got[4] then
-    path[#path + 1] = { 'model:other', unpack_record(got[4]) }
-  end
-  local names = {}
-  for index, step in ipairs(path) do names[index] = step[1] end
-  load_nodes(call, names)
+  load_nodes(call, path.names)
   return path
 end
 
@@ -148,10 +145,10 @@ local function many_owners_silent(call)
   if meta.now_ms < meta.mass_from + TTL_MS then return true end
   if meta.now_ms < meta.mass_from + 2 * TTL_MS then return false end
   local total, silent = 0, 0
-  local all = redis.call('HVALS', call.keys.owners)
-  for _, packed in ipairs(all) do
+  for _, packed in ipairs(redis.call('HVALS', call.keys.owners)) do
+    local _, seen = struct.unpack(OWNER_FORMAT, packed)
     total = total + 1
-    if unpack_record(packed)[2] < meta.now_ms - 1.5 * BEAT_MS then silent = silent + 1 end
+    if seen < meta.now_ms - 1.5 * BEAT_MS then silent = silent + 1 end
   end
   if silent < 2 or silent * 2 <= total then return false end
   meta.mass_from = meta.now_ms

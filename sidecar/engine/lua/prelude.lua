@@ -50,7 +50,8 @@ local function server_identity(keys, wall_us)
   return known_identity
 end
 
-local META_FIELDS = { 'epoch', 'identity', 'wall', 'now', 'fence', 'steps', 'gapFrom', 'noReapUntil', 'massFrom' }
+-- The meta record: epoch, wall µs, logical µs, last fence, clock steps seen, guards of expiry, identity of the server.
+local META_FORMAT = '<dddddddds'
 
 local function advance_clock(meta, wall_us, fresh)
   local behind = meta.wall_us - wall_us
@@ -72,23 +73,20 @@ local function open(KEYS)
   bind()
   local keys = keys_of(KEYS)
   local wall_us = read_clock_us(keys)
-  local stored = redis.call('HMGET', keys.meta, unpack(META_FIELDS))
+  local stored = redis.call('HGET', keys.meta, 'state')
   local identity = server_identity(keys, wall_us)
-  local fresh = not stored[1]
-  local meta = {
+  local meta
+  if stored then
+    meta = {}
+    meta.epoch, meta.wall_us, meta.now_us, meta.fence, meta.steps, meta.gap_from, meta.no_reap_until, meta.mass_from,
+      meta.identity = struct.unpack(META_FORMAT, stored)
+  else
     -- A tree that starts from nothing must not repeat an epoch or a fence it had before its memory was lost.
-    epoch = tonumber(stored[1]) or math.floor(wall_us / 1000),
-    identity = stored[2] or identity,
-    wall_us = tonumber(stored[3]) or wall_us,
-    now_us = tonumber(stored[4]) or wall_us,
-    fence = tonumber(stored[5]) or wall_us,
-    steps = tonumber(stored[6]) or 0,
-    gap_from = tonumber(stored[7]) or 0,
-    no_reap_until = tonumber(stored[8]) or 0,
-    mass_from = tonumber(stored[9]) or 0,
-  }
+    meta = { epoch = math.floor(wall_us / 1000), wall_us = wall_us, now_us = wall_us, fence = wall_us, steps = 0,
+      gap_from = 0, no_reap_until = 0, mass_from = 0, identity = identity }
+  end
   meta.now_ms = math.floor(meta.now_us / 1000)
-  advance_clock(meta, wall_us, fresh)
+  advance_clock(meta, wall_us, not stored)
   if meta.identity ~= identity then
     meta.identity = identity
     meta.epoch = math.max(meta.epoch + 1, meta.wall_ms)
@@ -98,9 +96,8 @@ end
 
 local function save_meta(call)
   local m = call.meta
-  redis.call('HSET', call.keys.meta, 'epoch', int(m.epoch), 'identity', m.identity, 'wall', int(m.wall_us),
-    'now', int(m.now_us), 'fence', int(m.fence), 'steps', int(m.steps), 'gapFrom', int(m.gap_from),
-    'noReapUntil', int(m.no_reap_until), 'massFrom', int(m.mass_from))
+  redis.call('HSET', call.keys.meta, 'state', struct.pack(META_FORMAT, m.epoch, m.wall_us, m.now_us, m.fence, m.steps,
+    m.gap_from, m.no_reap_until, m.mass_from, m.identity))
 end
 
 -- The epoch to answer when the caller knows another one, else nil. A caller ahead of us has seen a memory that was
@@ -112,7 +109,7 @@ local function other_epoch(call, known)
   return call.meta.epoch
 end
 
--- Node records of this call, read once, written together. A record: { i = in flight, tat, rt, rn, rl, w = { key = window } }.
+-- Node records of this call, read once, written together.
 local function load_nodes(call, names)
   local missing = {}
   for _, name in ipairs(names) do
@@ -121,7 +118,7 @@ local function load_nodes(call, names)
   if #missing == 0 then return end
   local records = redis.call('HMGET', call.keys.nodes, unpack(missing))
   for index, name in ipairs(missing) do
-    call.nodes[name] = records[index] and unpack_record(records[index]) or { i = 0, w = {} }
+    call.nodes[name] = records[index] and decode_node(records[index]) or { i = 0, w = {} }
   end
 end
 
@@ -139,7 +136,7 @@ local function save_nodes(call)
   local fields = {}
   for name in pairs(call.dirty) do
     fields[#fields + 1] = name
-    fields[#fields + 1] = pack(call.nodes[name])
+    fields[#fields + 1] = encode_node(call.nodes[name])
     if #fields >= 1000 then
       redis.call('HSET', call.keys.nodes, unpack(fields))
       fields = {}
@@ -153,11 +150,40 @@ local function save(call)
   save_meta(call)
 end
 
--- The tree's own config record: { namespace, name, uid, leaseCreatedMs, transitions, generation, hash, pathGeneration, names }.
+-- Decoded configuration, by config key. `configure` gives each state of a tree its own head (it holds revision and
+-- hash), so an equal head means equal content; decoding it anew would cost more than the rest of a call.
+local decoded, decoded_count = {}, 0
+local MAX_DECODED = 32
+
+-- The head of the tree's config: { namespace, name, uid, leaseCreatedMs, transitions, generation, hash, pathGeneration }.
 local function read_tree(call)
-  local packed = redis.call('HGET', call.keys.config, 't')
-  if not packed then return nil end
-  return unpack_record(packed)
+  local head = redis.call('HGET', call.keys.config, 't')
+  if not head then return nil end
+  local entry = decoded[call.keys.config]
+  if not entry or entry.head ~= head then
+    if not entry then decoded_count = decoded_count + 1 end
+    if decoded_count > MAX_DECODED then decoded, decoded_count = {}, 1 end
+    entry = { head = head, tree = unpack_record(head), nodes = {}, paths = {} }
+    decoded[call.keys.config] = entry
+  end
+  call.config, call.paths = entry.nodes, entry.paths
+  return entry.tree
+end
+
+-- Configs of the named nodes; false where there is none. After `read_tree`.
+local function node_configs(call, names)
+  local fields, configs = {}, {}
+  for _, name in ipairs(names) do
+    if not call.config[name] then fields[#fields + 1] = 'n:' .. name end
+  end
+  if #fields > 0 then
+    for index, packed in ipairs(redis.call('HMGET', call.keys.config, unpack(fields))) do
+      -- Only what exists is kept: callers may name models without end.
+      if packed then call.config[string.sub(fields[index], 3)] = unpack_record(packed) end
+    end
+  end
+  for index, name in ipairs(names) do configs[index] = call.config[name] or false end
+  return configs
 end
 
 local function require_tree(call)

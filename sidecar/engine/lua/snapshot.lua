@@ -28,7 +28,7 @@ local function snapshot(KEYS)
   local reply = { call.meta.epoch, tree[4], tree[5], tree[6], tree[7], call.meta.wall_ms,
     redis.call('ZCARD', call.keys.expiries) }
   for _, name in ipairs(unpack_record(redis.call('HGET', call.keys.config, 'o'))) do
-    local config, record = unpack_record(redis.call('HGET', call.keys.config, 'n:' .. name)), node_of(call, name)
+    local config, record = node_configs(call, { name })[1], node_of(call, name)
     local node = { name, record.i, config[NODE_CONCURRENCY], config[NODE_STOPPED] }
     for _, limit in ipairs(config[NODE_LIMITS]) do node[#node + 1] = usage_of(call, record, limit) end
     reply[#reply + 1] = node
