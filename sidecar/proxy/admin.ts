@@ -1,8 +1,9 @@
 /** `/metrics` and the probes; the only port that is not on loopback, so it shows nothing of anybody's calls. */
-import { createServer, type Server, type ServerResponse } from 'node:http';
+import type { Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Registry } from 'prom-client';
 import { AppError } from '../base/errors.ts';
+import { createServer } from './node-http.ts';
 
 export interface AdminOptions {
   readonly registry: Registry;

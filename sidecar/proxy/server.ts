@@ -1,8 +1,9 @@
 /** The HTTP server agents talk to, on loopback only. */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { AppError } from '../base/errors.ts';
 import type { Gateway } from './gateway.ts';
+import { createServer } from './node-http.ts';
 
 const HOST = '127.0.0.1';
 /** Clients keep connections for a minute at most; ours must outlive theirs, or a call could meet a closing one. */
