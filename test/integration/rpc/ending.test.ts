@@ -45,14 +45,14 @@ async function drainAll(replies: AsyncIterable<unknown>): Promise<void> {
 test('a deadline ends the call on both sides with code deadline', async () => {
   const { handlers, reason } = waiting();
   const { client } = await serve(EchoService, handlers);
-  await expect(client.one({}, { timeoutMs: 50 })).rejects.toMatchObject({ code: 'deadline', transient: true });
+  await expect(client.one({}, { timeoutMs: 2_000 })).rejects.toMatchObject({ code: 'deadline', transient: true });
   expect((await reason).code).toBe('deadline');
 });
 
 test('a deadline ends a server stream on both sides', async () => {
   const { handlers, reason } = waiting();
   const { client } = await serve(EchoService, handlers);
-  await expect(drainAll(client.many({}, { timeoutMs: 50 }))).rejects.toMatchObject({ code: 'deadline' });
+  await expect(drainAll(client.many({}, { timeoutMs: 2_000 }))).rejects.toMatchObject({ code: 'deadline' });
   expect((await reason).code).toBe('deadline');
 });
 
@@ -198,7 +198,7 @@ test('the deadline reaches a handler whose caller does not read', async () => {
       for (;;) yield { text: 'x'.repeat(10_000) };
     },
   });
-  const replies = client.many({}, { timeoutMs: 200 })[Symbol.asyncIterator]();
+  const replies = client.many({}, { timeoutMs: 2_000 })[Symbol.asyncIterator]();
   await replies.next();
   expect((await reason.promise).code).toBe('deadline');
   await replies.return?.();
