@@ -71,8 +71,6 @@ export function describeVariables(): string {
 }
 
 /** The configuration of this process; fails as `parseConfig` does. */
-export function readConfig(role: 'controller'): ControllerConfig;
-export function readConfig(role: 'edge'): EdgeConfig;
 export function readConfig(role: Role): ControllerConfig | EdgeConfig {
   return parseConfig(role, process.env);
 }
@@ -124,7 +122,7 @@ class Reader {
 
   required(name: Variable): string {
     const given = this.text(name);
-    if (given === null) this.problems.push(`${name} is required: ${VARIABLES[name]}`);
+    if (given === null) this.problems.push(`${name} is required: ${VARIABLES[name].replace(' (required)', '')}`);
     return given ?? '';
   }
 

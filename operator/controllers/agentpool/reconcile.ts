@@ -25,6 +25,8 @@ import {
 } from './plan.ts';
 
 const FIELD_MANAGER = 'glmquota-agentpool';
+/** What was refused may be let through later, by a changed policy or a quota with room. */
+const REFUSED_MS = 30_000;
 
 /** What is kept of a Deployment. */
 export interface ObservedDeployment extends DeploymentFacts {
@@ -106,7 +108,8 @@ export class PoolReconciler {
     } catch (reason) {
       const refusal = refusalOf(AppError.from(reason));
       if (refusal === null) throw reason;
-      return this.#tell(pool, existing, refusal, signal);
+      await this.#tell(pool, existing, refusal, signal);
+      return { kind: 'again', afterMs: REFUSED_MS };
     }
   }
 
@@ -160,11 +163,15 @@ function foreignDeployment({ metadata }: AgentPool): AppError {
   return new AppError('invalid', message, { fields: { reason: FOREIGN } });
 }
 
-/** What the API server will refuse again becomes a condition; anything else is tried again. */
+/**
+ * What the API server answered to a Deployment it will not have; null: it did not get to see it. A field that is none
+ * is answered with 500 by server-side apply, so that belongs here too.
+ */
 function refusalOf(error: AppError): PoolFault | null {
-  if (error.code === 'forbidden') return { reason: 'ApplyFailed', message: error.message };
-  if (error.code !== 'invalid') return null;
-  return { reason: error.fields['reason'] === FOREIGN ? 'ApplyFailed' : 'InvalidTemplate', message: error.message };
+  const { code, message, fields } = error;
+  if (code === 'invalid' && fields['reason'] !== FOREIGN) return { reason: 'InvalidTemplate', message };
+  const isRefused = code === 'invalid' || code === 'forbidden' || fields['status'] === 500;
+  return isRefused ? { reason: 'ApplyFailed', message } : null;
 }
 
 /** Pods come and go by people's hands: every difference is worth a write. */

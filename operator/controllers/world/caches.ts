@@ -99,7 +99,7 @@ function namespaceFacts({ metadata }: KubeObject): NamespaceFacts {
 }
 
 /** Has the world compiled whenever a cache changes in what it is compiled from. Ends with the signal. */
-export function feedWorld(world: World, caches: OurCaches, signal: AbortSignal): void {
+export function feedWorld<C extends CredentialFacts>(world: World, caches: OurCaches<C>, signal: AbortSignal): void {
   const touch = (): void => world.touch();
   const touchUnlessStatus = (change: Change<Observed<unknown>>): void => {
     // Our own status writes come back as updates.
