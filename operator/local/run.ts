@@ -15,12 +15,11 @@ import { AppError } from '../../sidecar/base/errors.ts';
 import { renderSnapshotFile } from '../../sidecar/control/encode.ts';
 import type { SidecarSnapshot } from '../../sidecar/control/terms.ts';
 import { createAdminEngine } from '../../sidecar/engine/client.ts';
-import { connectRedis } from '../../sidecar/engine/connect.ts';
+import { connectRedis, type RedisConnection } from '../../sidecar/engine/connect.ts';
 import { ENGINE_VERSION } from '../../sidecar/engine/library.ts';
-import type { Revision } from '../../sidecar/engine/terms.ts';
 import type { LocalOptions } from './arguments.ts';
 import type { LocalConfig } from './config.ts';
-import { configureTree } from './configure.ts';
+import { configureTree, keepConfigured } from './configure.ts';
 import { readDocuments, type LocalFile } from './documents.ts';
 import { renderExports } from './environment.ts';
 import { planLocal, type LocalPlan } from './plan.ts';
@@ -46,14 +45,36 @@ export async function runLocal(options: LocalOptions, world: LocalWorld, signal:
   await using folder = await privateFolder();
   await using started = options.redisUrl === null ? await startOwn(folder.path, world, signal) : null;
   const redis = redisSettings(started?.url ?? options.redisUrl ?? '');
-  const revision = await configure(plan, redis, world, signal);
+  await using connection = connect(redis, world);
+  await connection.ready(signal);
+  const engine = createAdminEngine({ redis: connection.redis });
+  const revision = await configureTree(engine, plan.tree, signal);
   const snapshot = composeSnapshot({ ...plan, redis, revision, perAgentConcurrency: null });
   const file = join(folder.path, 'snapshot.json');
   const demands = { engineVersion: ENGINE_VERSION, minSidecarVersion: MIN_SIDECAR_VERSION };
   await writeFile(file, renderSnapshotFile(snapshot, demands), { mode: 0o600 });
   await using sidecar = await startSidecar(file, world.config, world.clock, signal);
   announce(plan, sidecar, started, world);
-  await lastUntilAbort(sidecar, started, signal);
+  const failed = failureOf(sidecar, started);
+  const { clock, tell } = world;
+  await untilFirst(signal, [
+    () => failed,
+    (until) => keepConfigured({ engine, tree: plan.tree, revision, clock, tell }, until),
+  ]);
+}
+
+/** Runs all until the first ends or `signal` aborts, then aborts the others. */
+async function untilFirst(
+  signal: AbortSignal,
+  works: readonly ((until: AbortSignal) => Promise<void>)[],
+): Promise<void> {
+  const over = new AbortController();
+  const until = AbortSignal.any([signal, over.signal]);
+  try {
+    await orAbort(Promise.race(works.map((work) => work(until))), signal);
+  } finally {
+    over.abort();
+  }
 }
 
 async function decide(options: LocalOptions, world: LocalWorld): Promise<LocalPlan> {
@@ -115,21 +136,14 @@ function redisSettings(text: string): SidecarSnapshot['redis'] {
   return { url: url.href.replace(/\/$/, ''), username: word(username), password: word(password), caPem: null };
 }
 
-async function configure(
-  plan: LocalPlan,
-  redis: SidecarSnapshot['redis'],
-  world: LocalWorld,
-  signal: AbortSignal,
-): Promise<Revision> {
+/** Says once what is wrong with Redis, not each time it is tried again. */
+function connect(redis: SidecarSnapshot['redis'], world: LocalWorld): RedisConnection {
   let last = '';
   const onError = ({ message }: AppError): void => {
     if (message !== last) world.tell(`Redis ${redis.url}: ${message}; trying again`);
     last = message;
   };
-  await using connection = connectRedis(redis, { name: 'glmquota-local', onError });
-  await connection.ready(signal);
-  // Without await the connection would be gone before it is used.
-  return await configureTree(createAdminEngine({ redis: connection.redis }), plan.tree, signal);
+  return connectRedis(redis, { name: 'glmquota-local', onError });
 }
 
 function announce(plan: LocalPlan, sidecar: LocalSidecar, redis: LocalRedis | null, world: LocalWorld): void {
@@ -142,12 +156,8 @@ function announce(plan: LocalPlan, sidecar: LocalSidecar, redis: LocalRedis | nu
   world.tell('Ready. Export the lines above in the shell of your agents; Ctrl-C ends.');
 }
 
-async function lastUntilAbort(sidecar: LocalSidecar, redis: LocalRedis | null, signal: AbortSignal): Promise<void> {
-  const failure = Promise.withResolvers<never>();
-  const fail = (what: string) => (how: string) => failure.reject(new AppError('unavailable', `${what} ${how}`));
-  void sidecar.ended.then(fail('the sidecar'));
-  void redis?.ended.then(fail('redis-server'));
-  // Both end too when we end them; nobody listens any more then.
-  failure.promise.catch(() => undefined);
-  await orAbort(failure.promise, signal);
+async function failureOf(sidecar: LocalSidecar, redis: LocalRedis | null): Promise<never> {
+  const ends = [sidecar.ended.then((how) => `the sidecar ${how}`)];
+  if (redis) ends.push(redis.ended.then((how) => `redis-server ${how}`));
+  throw new AppError('unavailable', await Promise.race(ends));
 }

@@ -2,7 +2,7 @@
 import { Temporal } from 'temporal-polyfill';
 import type { CalendarPeriod } from '../../sidecar/engine/terms.ts';
 
-export interface Boundaries {
+interface Boundaries {
   /** 400 starts of periods, ascending; the running period is among the first 100, so at least 300 lie ahead. */
   readonly boundariesMs: readonly number[];
   /** From then on another block is current. */

@@ -6,7 +6,7 @@ import type { LimitConfig, NodeName, Resource, Window } from '../../sidecar/engi
 import { describeWindow, sameWindow, type Windows } from './windows.ts';
 
 /** The limit of one name that holds where it is looked at. */
-export interface Inherited {
+interface Inherited {
   /** Of the nearest node that has a limit of this name: percentages are of its amount. */
   readonly nearest: LimitConfig;
   readonly nearestNode: NodeName;
@@ -25,7 +25,7 @@ export type ResolvedLimits =
   | { readonly ok: false; readonly message: string };
 
 /** `amount` × `percent` / 100, rounded down, exactly. */
-export function percentOf(amount: number, percent: number): number {
+function percentOf(amount: number, percent: number): number {
   return Number((BigInt(amount) * BigInt(percent)) / 100n);
 }
 

@@ -12,7 +12,7 @@ import type { Fault } from './terms.ts';
 import type { Windows } from './windows.ts';
 
 /** Quotas above one another, besides the account: every call walks them all, inside Redis. */
-export const MAX_DEPTH = 15;
+const MAX_DEPTH = 15;
 const TOO_DEEP = `deeper than ${MAX_DEPTH} quotas; choose a parent nearer to the account`;
 
 /** One node in its place. */

@@ -17,7 +17,7 @@ import {
 import { parseResource, type Resource } from './resource.ts';
 import { label } from './scalars.ts';
 
-export interface PerAgent {
+interface PerAgent {
   /** Calls one pod may have in flight at once. */
   readonly concurrency: number;
   /** Memory limit of containers that state none: a Kubernetes quantity. */
@@ -25,7 +25,7 @@ export interface PerAgent {
 }
 
 /** A pod template; `spec` is a Kubernetes PodSpec passed on as it is. */
-export interface PodTemplate {
+interface PodTemplate {
   readonly metadata: {
     readonly labels: Readonly<Record<string, string>>;
     readonly annotations: Readonly<Record<string, string>>;

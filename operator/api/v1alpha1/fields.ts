@@ -18,7 +18,7 @@ import {
 import { decimal, durationMs, label, timeZone } from './scalars.ts';
 
 /** The name of a Kubernetes object. */
-export const objectName: Parser<string> = string({
+const objectName: Parser<string> = string({
   min: 1,
   max: 253,
   pattern: /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/,

@@ -20,7 +20,7 @@ import { parseResource, type Resource } from './resource.ts';
 
 export type Region = 'International' | 'China' | 'Custom';
 
-export interface PlanRef {
+interface PlanRef {
   readonly name: string;
   readonly generation: string;
 }

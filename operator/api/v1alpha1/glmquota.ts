@@ -25,9 +25,9 @@ export interface Consumers extends NamespaceGrant {
 }
 
 /** What a quota hangs under. */
-export type ParentRef = ObjectRef & { readonly kind: 'account' | 'quota' };
+type ParentRef = ObjectRef & { readonly kind: 'account' | 'quota' };
 
-export interface GlmQuotaSpec {
+interface GlmQuotaSpec {
   readonly parent: ParentRef;
   readonly limits: readonly LimitSpec[];
   /** Calls in flight at once; null: no limit of its own. */

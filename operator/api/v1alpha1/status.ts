@@ -1,7 +1,7 @@
 /** What controllers write into status; the field lists are compared with the CRDs by a test. */
 import type { Resource } from '../../../sidecar/engine/terms.ts';
 
-export interface Condition {
+interface Condition {
   readonly type: string;
   readonly status: 'True' | 'False' | 'Unknown';
   readonly observedGeneration: number;

@@ -7,7 +7,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
 const PROGRAM = resolve(import.meta.dirname, '../../../operator/local/main.ts');
-const DEADLINE_MS = 30_000;
+const DEADLINE_MS = 45_000;
 
 export const KEY = 'key-id.key-secret';
 

@@ -1,7 +1,10 @@
+import { execFile } from 'node:child_process';
 import { readdir, stat } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
+import { startSimulator } from '#test/support/glm-simulator/simulator.ts';
 import { startRedis } from '#test/support/redis.ts';
 import { eventually, KEY, Local, quotaFile } from './fixture.ts';
 
@@ -39,6 +42,15 @@ describe('its end', () => {
     await eventually(async () => !(await answers(redis)) && !(await answers(proxy)), 'the programs to end');
   });
 
+  test('a sidecar that dies ends it with 1 and a word on why', async () => {
+    await using local = await Local.start(yaml);
+    const { stdout } = await promisify(execFile)('pgrep', ['-P', String(local.process.pid), '-f', 'sidecar/main.ts']);
+    process.kill(Number(stdout.trim()), 'SIGKILL');
+    expect(await local.exit()).toBe(1);
+    expect(local.error).toContain('the sidecar was ended by SIGKILL');
+    expect(await answers(local.redisUrl)).toBe(false);
+  });
+
   test('the Redis of somebody else is left alone', async () => {
     await using redis = await startRedis();
     await using local = await Local.start(yaml, ['--redis', redis.url]);
@@ -46,6 +58,23 @@ describe('its end', () => {
     expect(await local.exit()).toBe(0);
     expect(await answers(redis.url)).toBe(true);
   });
+});
+
+test('a Redis that lost its memory gets the limits back', async () => {
+  await using redis = await startRedis();
+  await using simulator = await startSimulator({ config: { accounts: [{ id: 'a', keys: [KEY] }] } });
+  await using local = await Local.start(quotaFile({ origin: simulator.url }), ['--redis', redis.url]);
+  const call = async (): Promise<number> => {
+    const body = JSON.stringify({ model: 'glm-5.3', messages: [{ role: 'user', content: 'hello' }] });
+    const answer = await fetch(`${local.variable('OPENAI_BASE_URL')}/chat/completions`, { method: 'POST', body });
+    await answer.text();
+    return answer.status;
+  };
+  expect(await call()).toBe(200);
+  await redis.kill();
+  await redis.restart();
+  await eventually(async () => (await call()) === 200, 'calls to be granted again');
+  expect(local.error).toContain('Redis had lost its memory');
 });
 
 test('the snapshot with the key is readable by its owner only', async () => {
