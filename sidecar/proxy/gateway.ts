@@ -134,14 +134,14 @@ export class Gateway {
     const { upstream } = snapshot;
     const { pool, host } = this.#options.upstreams.of(upstream);
     const relay = new Relay(response, listener);
-    gone.addEventListener('abort', () => relay.abort(gone.reason), { once: true });
+    gone.addEventListener('abort', () => relay.leave(gone.reason), { once: true });
     relay.start(pool, {
       method: request.method === 'GET' ? 'GET' : 'POST',
       path: request.url ?? '/',
       headers: upstreamHeaders(request.rawHeaders, { host, apiKey: upstream.apiKey }),
       body: body.length === 0 ? null : body,
     });
-    if (gone.aborted) relay.abort(gone.reason);
+    if (gone.aborted) relay.leave(gone.reason);
     return relay;
   }
 

@@ -61,6 +61,10 @@ export class MeteredCall implements RelayListener {
     this.#tap?.push(chunk);
   }
 
+  isWhole(): boolean {
+    return this.#tap?.sawLastFrame() ?? false;
+  }
+
   /**
    * The settlement goes out before the client hears the end, so that a call it makes next finds the slot free:
    * both use one connection to Redis.
@@ -81,7 +85,9 @@ export class MeteredCall implements RelayListener {
     const { lease, reserved, errors, clock, log, metrics, startedMs } = this.#options;
     const status = this.#status;
     const failure = status === null ? null : failureOf(errors, { status, error: facts.error, nowMs: clock.nowMs() });
-    const ending = how === 'whole' && facts.broke ? 'upstreamBroke' : how;
+    // After its last frame nothing can be missed, whoever closed first.
+    const heard = facts.complete ? 'whole' : how;
+    const ending = heard === 'whole' && facts.broke ? 'upstreamBroke' : heard;
     const { contentSeen } = facts;
     const outcome = outcomeOf({ sent, status, failure: failure?.class ?? null, contentSeen, ending });
     const { usage, estimated } = chargeOf(facts, reserved);

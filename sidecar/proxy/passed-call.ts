@@ -23,6 +23,10 @@ export class PassedCall implements RelayListener {
 
   onChunk(): void {}
 
+  isWhole(): boolean {
+    return false;
+  }
+
   onEnd(end: RelayEnd): void {
     if (end.kind === 'complete') return this.#onEnded('passed');
     this.#onEnded(end.kind === 'failed' ? 'failed' : 'clientGone');

@@ -31,6 +31,8 @@ export interface RelayListener {
   /** The response's head came; raw headers as the vendor sent them. */
   onHead(status: number, headers: readonly string[]): void;
   onChunk(chunk: Buffer): void;
+  /** Whether all the client could want has passed, so that its leaving is no abort. */
+  isWhole(): boolean;
   /** Told once. A complete response is ended for the client after the returned promise, if there is one. */
   onEnd(end: RelayEnd): Promise<void> | void;
 }
@@ -42,6 +44,8 @@ export class Relay implements Dispatcher.DispatchHandler {
   #controller: Dispatcher.DispatchController | null = null;
   #hasHead = false;
   #ended = false;
+  /** The client has left with all it wanted: the vendor only has to close. */
+  #isDetached = false;
 
   constructor(response: ServerResponse, listener: RelayListener) {
     this.#response = response;
@@ -51,6 +55,16 @@ export class Relay implements Dispatcher.DispatchHandler {
 
   start(pool: Pool, request: RelayRequest): void {
     pool.dispatch({ ...request }, this);
+  }
+
+  /**
+   * The client went away. Official clients do so right after a stream's last frame; the vendor is then left to end its
+   * response, because it counts the call in flight until it has.
+   */
+  leave(reason: unknown): void {
+    if (!this.#listener.isWhole()) return this.abort(reason);
+    this.#isDetached = true;
+    this.#controller?.resume();
   }
 
   /** Ends the call from our side, synchronously: the vendor's connection is closed and the listener told. */
@@ -86,7 +100,7 @@ export class Relay implements Dispatcher.DispatchHandler {
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.#ended) return;
     this.#listener.onChunk(chunk);
-    if (!this.#response.write(chunk)) controller.pause();
+    if (!this.#isDetached && !this.#response.write(chunk)) controller.pause();
   }
 
   onResponseEnd(): void {

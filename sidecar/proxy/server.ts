@@ -32,6 +32,8 @@ export class ProxyServer implements AsyncDisposable {
     const serve = (request: IncomingMessage, response: ServerResponse, awaitsContinue: boolean): void => {
       this.#active += 1;
       response.on('close', () => this.#leave());
+      // A client that went away is noticed by `close`; a write that comes too late is no error of ours.
+      response.on('error', () => undefined);
       void gateway.serve(request, response, awaitsContinue);
     };
     this.#server.on('request', (request, response) => serve(request, response, false));

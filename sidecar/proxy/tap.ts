@@ -10,6 +10,8 @@ import { headerOf } from './headers.ts';
 
 export interface Tap {
   push(chunk: Buffer): void;
+  /** Whether a stream's last frame has passed. */
+  sawLastFrame(): boolean;
   /** What the whole response told; asynchronous only where it was encoded. */
   finish(): ResponseFacts | Promise<ResponseFacts>;
   /** What is known so far of a response that was cut. */
@@ -32,10 +34,13 @@ export function createTap(headers: readonly string[], surface: Surface): Tap {
   const reader = createResponseReader({ surface, contentType: headerOf(headers, 'content-type') });
   const encoding = headerOf(headers, 'content-encoding')?.trim().toLowerCase() ?? 'identity';
   if (encoding === 'identity' || encoding === '') {
-    return { push: (chunk) => reader.push(chunk), finish: () => reader.end(), cut: () => reader.end() };
+    const sawLastFrame = (): boolean => reader.sawLastFrame;
+    return { push: (chunk) => reader.push(chunk), sawLastFrame, finish: () => reader.end(), cut: () => reader.end() };
   }
   const decoder = DECODERS[encoding]?.();
-  if (decoder === undefined) return { push: () => undefined, finish: () => reader.end(), cut: () => reader.end() };
+  if (decoder === undefined) {
+    return { push: () => undefined, sawLastFrame: () => false, finish: () => reader.end(), cut: () => reader.end() };
+  }
   let decodedBytes = 0;
   const { promise: drained, resolve } = Promise.withResolvers<void>();
   decoder.on('data', (chunk: Buffer) => {
@@ -53,6 +58,7 @@ export function createTap(headers: readonly string[], surface: Surface): Tap {
   };
   return {
     push: (chunk) => void (decoder.destroyed || decoder.write(chunk)),
+    sawLastFrame: () => reader.sawLastFrame,
     finish: () => {
       decoder.end();
       return drained.then(stop);

@@ -1,4 +1,5 @@
 /** Connections to the vendor, kept alive between calls. */
+import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 import { Pool } from 'undici';
 import type { SidecarSnapshot } from '../control/terms.ts';
 
@@ -7,6 +8,8 @@ type Target = SidecarSnapshot['upstream'];
 /** Thinking models are silent for minutes before they answer. */
 const CONNECT_TIMEOUT_MS = 10_000;
 const MAX_RESPONSE_HEADER_BYTES = 65_536;
+/** Where the vendor says nothing itself: below what servers and their load balancers usually keep, or a call meets a closed one. */
+const KEEP_ALIVE_MS = 30_000;
 
 export interface Upstream {
   readonly pool: Pool;
@@ -32,7 +35,8 @@ export function createUpstreams(idleTimeoutMs: number): Upstreams {
       if (current?.origin === origin && current.caPem === caPem) return current;
       if (current !== null) retire(current.pool);
       const pool = new Pool(origin, {
-        connect: { timeout: CONNECT_TIMEOUT_MS, ...(caPem === null ? {} : { ca: caPem }) },
+        connect: { timeout: CONNECT_TIMEOUT_MS, ...(caPem === null ? {} : { secureContext: trusting(caPem) }) },
+        keepAliveTimeout: KEEP_ALIVE_MS,
         headersTimeout: idleTimeoutMs,
         bodyTimeout: idleTimeoutMs,
         maxHeaderSize: MAX_RESPONSE_HEADER_BYTES,
@@ -47,4 +51,9 @@ export function createUpstreams(idleTimeoutMs: number): Upstreams {
       current = null;
     },
   };
+}
+
+/** The system's certificates and these; made once, because reading them takes longer than a handshake. */
+function trusting(caPem: string): SecureContext {
+  return createSecureContext({ ca: [...getCACertificates('default'), caPem] });
 }

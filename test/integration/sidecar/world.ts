@@ -10,6 +10,7 @@ import type { AuditReport, LimitConfig, NodeConfig, Resource, TreeSnapshot } fro
 import { defaultCatalog } from '#test/support/default-catalog.ts';
 import { SimulatorControl } from '#test/support/glm-simulator/control.ts';
 import { type Simulator, startSimulator } from '#test/support/glm-simulator/simulator.ts';
+import { makeTestPki, type TestPki } from '#test/support/redis-pki.ts';
 import { startRedis, type TestRedis } from '#test/support/redis.ts';
 import { MAIN, type RunningSidecar, startSidecar } from './fixture.ts';
 
@@ -30,6 +31,8 @@ export interface WorldOptions {
   readonly concurrency?: number;
   /** Requests a window admits; default plenty. */
   readonly requests?: number;
+  /** The vendor and Redis speak TLS with certificates of a CA of their own. */
+  readonly tls?: boolean;
   readonly binding?: Partial<SidecarSnapshot['binding']>;
   /** Environment of the sidecars. */
   readonly env?: Readonly<Record<string, string>>;
@@ -43,6 +46,7 @@ export class World implements AsyncDisposable {
   readonly sidecars: RunningSidecar[] = [];
   readonly #admin: AdminEngine;
   readonly #options: WorldOptions;
+  readonly #vendorCa: string | null;
   readonly #opened: AsyncDisposableStack;
 
   private constructor(parts: Pick<World, 'redis' | 'simulator'>, admin: AdminEngine, more: Opened) {
@@ -51,22 +55,25 @@ export class World implements AsyncDisposable {
     this.control = new SimulatorControl(parts.simulator.controlUrl);
     this.#admin = admin;
     this.#options = more.options;
+    this.#vendorCa = more.pki?.ca ?? null;
     this.#opened = more.stack;
   }
 
   static async start(options: WorldOptions = {}): Promise<World> {
     await using stack = new AsyncDisposableStack();
-    const redis = stack.use(await startRedis({ durable: true }));
+    const { tls = false } = options;
+    const redis = stack.use(await startRedis({ durable: true, tls }));
     const account = { id: 'max', keys: [KEY], concurrency: { default: options.concurrency ?? 4 } };
-    const simulator = stack.use(await startSimulator({ config: { accounts: [account] } }));
-    const connection = new Redis(redis.port, '127.0.0.1', { retryStrategy: () => 50 });
+    const pki = tls ? await makeTestPki() : null;
+    const simulator = stack.use(await startSimulator({ config: { accounts: [account] }, ...vendorTls(pki) }));
+    const connection = new Redis(redis.socketPath, { retryStrategy: () => 50 });
     connection.on('error', () => undefined);
     stack.defer(() => connection.disconnect());
     const admin = createAdminEngine({ redis: connection });
     await admin.loadLibrary();
     const applied = await admin.configure({ key: TREE_KEY, account: ACCOUNT, nodes: nodesOf(options) }, REVISION);
     if (applied.kind !== 'applied') throw new Error(`the tree was not applied: ${applied.kind}`);
-    return new World({ redis, simulator }, admin, { options, stack: stack.move() });
+    return new World({ redis, simulator }, admin, { options, pki, stack: stack.move() });
   }
 
   /** Starts one more sidecar. */
@@ -144,15 +151,20 @@ export class World implements AsyncDisposable {
         ...this.#options.binding,
       },
       catalog,
-      upstream: { origin: this.simulator.url, billing: 'CodingPlan', apiKey: KEY, caPem: null },
-      redis: { url: this.redis.url, username: null, password: null, caPem: null },
+      upstream: { origin: this.simulator.url, billing: 'CodingPlan', apiKey: KEY, caPem: this.#vendorCa },
+      redis: { url: this.redis.url, username: null, password: null, caPem: this.redis.ca },
     };
   }
 }
 
 interface Opened {
+  readonly pki: TestPki | null;
   readonly options: WorldOptions;
   readonly stack: AsyncDisposableStack;
+}
+
+function vendorTls(pki: TestPki | null): { tls?: { cert: string; key: string } } {
+  return pki === null ? {} : { tls: { cert: pki.cert, key: pki.key } };
 }
 
 function nodesOf({ concurrency = 4, requests = PLENTY }: WorldOptions): NodeConfig[] {
