@@ -27,6 +27,8 @@ export interface ResponseFacts {
 export interface ResponseReader {
   /** Takes the next bytes of the decoded body (no content encoding); never fails. */
   push(chunk: Uint8Array): void;
+  /** Whether a stream's last frame has passed: nothing the client could miss comes after it. */
+  readonly sawLastFrame: boolean;
   /** Ends the body, whole or cut, and tells what was in it. */
   end(): ResponseFacts;
 }
@@ -88,6 +90,10 @@ class StreamReader implements ResponseReader {
     this.#sheet = new FactSheet(options);
   }
 
+  get sawLastFrame(): boolean {
+    return this.#complete;
+  }
+
   push(chunk: Uint8Array): void {
     this.#splitter.push(chunk);
   }
@@ -115,6 +121,7 @@ class StreamReader implements ResponseReader {
 }
 
 class BodyReader implements ResponseReader {
+  readonly sawLastFrame = false;
   readonly #sheet: FactSheet;
   #chunks: Buffer[] = [];
   #bytes = 0;

@@ -85,9 +85,7 @@ export class MeteredCall implements RelayListener {
     const { lease, reserved, errors, clock, log, metrics, startedMs } = this.#options;
     const status = this.#status;
     const failure = status === null ? null : failureOf(errors, { status, error: facts.error, nowMs: clock.nowMs() });
-    // After its last frame nothing can be missed, whoever closed first.
-    const heard = facts.complete ? 'whole' : how;
-    const ending = heard === 'whole' && facts.broke ? 'upstreamBroke' : heard;
+    const ending = endingOf(facts, how);
     const { contentSeen } = facts;
     const outcome = outcomeOf({ sent, status, failure: failure?.class ?? null, contentSeen, ending });
     const { usage, estimated } = chargeOf(facts, reserved);
@@ -101,4 +99,10 @@ export class MeteredCall implements RelayListener {
     else
       log.info('call.ended', { id: lease.id, outcome, status, code: failure?.code, class: failure?.class, durationMs });
   }
+}
+
+/** After its last frame nothing of a response can be missed, whoever closed first. */
+function endingOf({ complete, broke }: ResponseFacts, how: Ending): Ending {
+  const heard = complete ? 'whole' : how;
+  return heard === 'whole' && broke ? 'upstreamBroke' : heard;
 }

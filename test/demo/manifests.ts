@@ -79,7 +79,7 @@ export function quotaObject(team: Team, share: string): DemoObject {
 function agentContainer(team: Team, image: string): Record<string, unknown> {
   const env = {
     DEMO_CLIENT: team.client,
-    DEMO_PARALLEL: '3',
+    DEMO_PARALLEL: '2',
     DEMO_PROMPT: 'Review this line. [[sim tokens=40 reasoning=0 ms=150 ttft=30]]',
   };
   return {

@@ -93,6 +93,28 @@ test('a client that leaves mid-stream ends the call at the vendor, and it is cha
   expect((await settlement(gateway)).outcome).toBe('brokeMidStream');
 });
 
+test('a client that leaves after the last frame ends a whole call, once the vendor has ended it', async () => {
+  await using vendor = await RawVendor.start();
+  const { promise: ending, resolve: endNow } = Promise.withResolvers<void>();
+  let closed = false;
+  vendor.onRequest = (socket) => {
+    socket.on('close', () => (closed = true));
+    socket.write(STREAM_HEAD + chunked(FRAME) + chunked('data: [DONE]\n\n'));
+    void ending.then(() => socket.write('0\r\n\r\n'));
+  };
+  await using gateway = await startGateway({ upstream: { origin: vendor.origin } });
+  const gone = new AbortController();
+  const reader = (await call(gateway, { signal: gone.signal })).body!.getReader();
+  let text = '';
+  while (!text.includes('[DONE]')) text += Buffer.from((await reader.read()).value!).toString();
+  gone.abort();
+  await until(() => gateway.active === 0);
+  expect(gateway.engine.settled).toEqual([]);
+  expect(closed).toBe(false);
+  endNow();
+  expect((await settlement(gateway)).outcome).toBe('completed');
+});
+
 test('a client that leaves before the vendor answers ends the call there too', async () => {
   await using vendor = await RawVendor.start();
   let closed = false;
