@@ -1,6 +1,6 @@
 /** From GLMCatalog specs to the catalogs that accounts name. */
 import type { GlmCatalogSpec, ModelSpec, ScheduleSpec } from '../api/v1alpha1/glmcatalog.ts';
-import type { Catalog, CatalogModel, CatalogSchedule } from '../../sidecar/catalog/terms.ts';
+import { OTHER_MODEL, type Catalog, type CatalogModel, type CatalogSchedule } from '../../sidecar/catalog/terms.ts';
 import type { Billing } from '../../sidecar/control/terms.ts';
 
 const FULL_RATE_PPM = 1_000_000;
@@ -71,6 +71,17 @@ export function modelsFor(models: readonly CatalogModel[], billing: Billing): re
       ],
       suffixes,
     }));
+}
+
+/**
+ * Names in prices, coefficients and promotions under which no model is listed, sorted: most likely a typing error, by
+ * which calls of the model that was meant would count nothing.
+ */
+export function unknownModels({ models, prices, credits, schedule }: Catalog): readonly string[] {
+  const known = new Set([...models.map(({ name }) => name), OTHER_MODEL]);
+  const named = [...prices, ...credits].map(({ model }) => model);
+  named.push(...schedule.promotions.flatMap((promotion) => promotion.models));
+  return [...new Set(named)].filter((name) => !known.has(name)).toSorted();
 }
 
 function scheduleOf(spec: ScheduleSpec): CatalogSchedule {

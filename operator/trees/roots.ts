@@ -3,7 +3,7 @@ import type { GlmAccount, GlmAccountSpec } from '../api/v1alpha1/glmaccount.ts';
 import { describeProblems } from '../api/v1alpha1/parse.ts';
 import type { Catalog, CatalogModel, CatalogPlan } from '../../sidecar/catalog/terms.ts';
 import type { LimitConfig, NodeConfig, RateConfig, TreeConfig, TreeKey } from '../../sidecar/engine/terms.ts';
-import { modelsFor } from './catalog.ts';
+import { modelsFor, unknownModels } from './catalog.ts';
 import { inheritFrom, resolveLimits, type Inheritance, type ResolvedLimits } from './limits.ts';
 import { ACCOUNT_NODE, modelNode, objectId, OTHER_MODEL_NODE, treeKeyOf, type ObjectKey } from './names.ts';
 import type { CompileInput, Fault } from './terms.ts';
@@ -44,6 +44,11 @@ function goodRoot(account: GlmAccount, input: CompileInput, windows: Windows): R
   if (!catalog) {
     const message = `there is no usable GLMCatalog ${account.spec.catalogRef.name}; correct spec.catalogRef or that catalog`;
     return faultyRoot(identity, { reason: 'UnknownCatalog', message }, input, windows);
+  }
+  const unknown = unknownModels(catalog);
+  if (unknown.length > 0) {
+    const message = `GLMCatalog ${account.spec.catalogRef.name} has rows for models it does not list: ${unknown.join(', ')}; list them or remove the rows`;
+    return faultyRoot(identity, { reason: 'UnknownModel', message }, input, windows);
   }
   const plan = planOf(account.spec, catalog);
   if (plan === undefined)

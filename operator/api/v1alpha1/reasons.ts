@@ -15,6 +15,7 @@ export type ActiveReason =
   | 'TreeKeyConflict'
   | 'UnknownCatalog'
   | 'UnknownPlan'
+  | 'UnknownModel'
   | 'InvalidLimits'
   | 'TooDeep';
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { compileTrees } from '#operator/trees/compile.ts';
 import type { CompiledWorld } from '#operator/trees/terms.ts';
-import { account, HOUR_MS, inForce, nodeNames, nodeOf, quota, world } from './world.ts';
+import { account, catalog, HOUR_MS, inForce, nodeNames, nodeOf, quota, world } from './world.ts';
 
 const verdictOf = (compiled: CompiledWorld, id: string) => {
   const { active, reason } = compiled.quotas.get(id)!.verdict;
@@ -71,6 +71,18 @@ describe('the account', () => {
   ])('with %s is not active and, never having been good, has no tree', (_, spec, reason) => {
     const compiled = compileTrees(world({ accounts: [account('a', spec)] }));
     expect(compiled.accounts.get('glm/a')).toMatchObject({ tree: null, verdict: { active: false, reason } });
+  });
+
+  test('whose catalog prices a model that it does not list says which, and keeps its last good limits', () => {
+    const before = compileTrees(world({ accounts: [max] }));
+    const prices = catalog.prices.map((row) => ({ ...row, model: 'glm-5.33' }));
+    const catalogs = new Map([['default', { ...catalog, prices }]]);
+    const after = compileTrees(world({ accounts: [max], catalogs, previous: inForce(before) }));
+    expect(after.accounts.get('glm/max')?.verdict).toMatchObject({
+      reason: 'UnknownModel',
+      message: expect.stringContaining('glm-5.33') as string,
+    });
+    expect(inForce(after)).toEqual(inForce(before));
   });
 
   test('whose plan became unknown keeps its last good limits, under which quotas still change', () => {
