@@ -1,7 +1,7 @@
 /** What the demo applies: one small custom plan, two teams with different shares, two pools of agents. */
 
 export const WINDOW_SECONDS = 60;
-export const PLAN_PROMPTS = 240;
+export const PLAN_PROMPTS = 120;
 export const CONCURRENCY = 3;
 export const KEY = 'demo-key.demo-secret';
 
