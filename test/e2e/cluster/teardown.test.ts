@@ -3,7 +3,10 @@ import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
+import { ensureBinaries } from '#test/cluster/binaries.ts';
+import { run } from '#test/cluster/command.ts';
 import { ensureImage } from '#test/cluster/images/images.ts';
+import { readResidue } from '#test/cluster/residue.ts';
 import { waitFor } from '#test/cluster/wait.ts';
 import { lastingTraces, tracesOfMachine } from './traces.ts';
 
@@ -60,11 +63,9 @@ test('a program killed in the middle of the start leaves nothing', async () => {
   const traces = await before();
   const child = program(FOREVER);
   const records = '/var/lib/glmquota/clusters';
-  await waitFor(
-    'a running API server',
-    () =>
-      existsSync(records) && readdirSync(records).some((name) => existsSync(`${records}/${name}/kube-apiserver.log`)),
-  );
+  const isStarting = (name: string): boolean =>
+    readResidue(`${records}/${name}`)?.owner?.pid === child.pid && existsSync(`${records}/${name}/kube-apiserver.log`);
+  await waitFor('a running API server', () => existsSync(records) && readdirSync(records).some(isStarting));
   child.kill('SIGKILL');
   expect(await lastingTraces(traces)).toEqual([]);
 });
@@ -88,5 +89,17 @@ test('what a killed program and its killed warden left is removed by the next st
   expect(existsSync(`/var/lib/glmquota/clusters/${name}`)).toBe(true);
   const [code] = await once(program(''), 'exit');
   expect(code).toBe(0);
+  expect(await lastingTraces(traces)).toEqual([]);
+});
+
+test('a kept cluster outlives its program until it is removed by name', async () => {
+  const traces = await before();
+  const child = program('await cluster.keep();');
+  const name = await firstLine(child);
+  if (child.exitCode === null) await once(child, 'exit');
+  const kubeconfig = `/var/lib/glmquota/clusters/${name}/plane/admin.conf`;
+  const { kubectl } = await ensureBinaries(['kubectl'], { log: console.log });
+  expect(await run(kubectl, ['--kubeconfig', kubeconfig, 'get', 'nodes', '-o', 'name'])).toBe(`node/${name}\n`);
+  expect(await run(process.execPath, [`${cluster}/remove.ts`, name])).toBe(`${name} removed\n`);
   expect(await lastingTraces(traces)).toEqual([]);
 });

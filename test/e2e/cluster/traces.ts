@@ -1,8 +1,10 @@
 /** What a cluster can leave on the machine, as lines that can be compared. */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { run } from '#test/cluster/command.ts';
-import { stateRoot } from '#test/cluster/residue.ts';
+import { isAlive } from '#test/cluster/process-identity.ts';
+import { readResidue, stateRoot } from '#test/cluster/residue.ts';
 
 const SYSCTLS = [
   'vm/overcommit_memory',
@@ -36,8 +38,28 @@ function processes(): string[] {
   const ours = link('/proc/self/ns/mnt');
   return readdirSync('/proc')
     .filter((pid) => /^\d+$/.test(pid) && link(`/proc/${pid}/exe`) !== '')
-    .filter((pid) => link(`/proc/${pid}/ns/mnt`) !== ours || read(`/proc/${pid}/cmdline`).includes(stateRoot()))
-    .map((pid) => `process ${pid} ${read(`/proc/${pid}/cmdline`).replaceAll('\0', ' ')}`);
+    .map((pid) => ({ pid, namespace: link(`/proc/${pid}/ns/mnt`), command: read(`/proc/${pid}/cmdline`) }))
+    .filter(({ namespace, command }) => namespace !== ours || command.includes(stateRoot()))
+    .map(({ pid, namespace, command }) => `process ${pid} in ${namespace} ${command.replaceAll('\0', ' ')}`);
+}
+
+/** What marks the lines of clusters and API servers that others run at the same time: those that still have a record. */
+function marksOfOthers(): RegExp[] {
+  const marks = ['clusters', 'api-servers'].flatMap((kind) => {
+    const parent = join(stateRoot(), kind);
+    return files(parent, 1).flatMap((line) => {
+      const folder = line.replace(/^file /, '');
+      const record = readResidue(folder);
+      if (!record || (record.owner && !isAlive(record.owner))) return [];
+      const number = /\d+$/.exec(folder)?.[0];
+      const namespaces = record.processes.map(({ pid }) => link(`/proc/${pid}/ns/mnt`));
+      const inside = namespaces.filter((each) => each !== '' && each !== link('/proc/self/ns/mnt'));
+      const names = kind === 'clusters' ? [`glmquota-?${number}\\b`, `\\b10\\.20[012]\\.${number}\\.`] : [];
+      return [`${folder}\\b`, ...names, ...inside.map((each) => RegExp.escape(each))].map((each) => new RegExp(each));
+    });
+  });
+  // Their folders lie in folders that come and go with the first and the last of them.
+  return marks.length > 0 ? [...marks, new RegExp(`^file ${stateRoot()}(/[a-z-]+)?$`)] : marks;
 }
 
 function cgroups(folder: string): string[] {
@@ -63,7 +85,10 @@ const lines = (kind: string, text: string): string[] =>
     .filter((line) => line !== '')
     .map((line) => `${kind} ${line}`);
 
-/** Processes, mounts, links, addresses, routes, nft tables, network namespaces, control groups, sysctls and files of this machine. */
+/**
+ * Processes, mounts, links, addresses, routes, nft tables, network namespaces, control groups, sysctls and files of
+ * this machine, but for what belongs to clusters and API servers that run.
+ */
 export async function tracesOfMachine(): Promise<Set<string>> {
   const [addresses, routes, namespaces, nft] = await Promise.all([
     run('ip', ['-brief', 'address']),
@@ -71,7 +96,8 @@ export async function tracesOfMachine(): Promise<Set<string>> {
     run('ip', ['netns', 'list']),
     run('nft', ['list', 'tables']),
   ]);
-  return new Set([
+  const others = marksOfOthers();
+  const all = [
     ...processes(),
     ...lines('mount', read('/proc/self/mounts')),
     ...lines('address', addresses),
@@ -81,17 +107,20 @@ export async function tracesOfMachine(): Promise<Set<string>> {
     ...cgroups('/sys/fs/cgroup'),
     ...SYSCTLS.map((name) => `sysctl ${name} ${read(`/proc/sys/${name}`).trim()}`),
     ...['/run', '/var/lib', '/etc/cni', '/var/log'].flatMap((folder) => files(folder, 2)),
-    ...files(stateRoot(), 3),
-    ...files('/tmp', 1).filter((file) => /kube|kind|helm|glmquota/.test(file)),
-  ]);
+    ...['clusters', 'api-servers'].flatMap((kind) => files(join(stateRoot(), kind), 2)),
+    ...files('/tmp', 1).filter((file) => /kube|helm|containerd/.test(file)),
+  ];
+  return new Set(all.filter((line) => !others.some((mark) => mark.test(line))));
 }
 
-/** Lines that are there now and were not `before`. */
-export async function newTraces(before: ReadonlySet<string>): Promise<string[]> {
+async function newTraces(before: ReadonlySet<string>): Promise<string[]> {
   return [...(await tracesOfMachine())].filter((line) => !before.has(line)).toSorted();
 }
 
-/** Like {@link newTraces}, after up to 20 s for the kernel, which takes namespaces down in the background. */
+/**
+ * Lines that are there now and were not `before`, after up to 20 s for the kernel, which takes namespaces down in the
+ * background.
+ */
 export async function lastingTraces(before: ReadonlySet<string>): Promise<string[]> {
   const deadline = performance.now() + 20_000;
   let left = await newTraces(before);
