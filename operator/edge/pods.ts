@@ -7,7 +7,7 @@ import type { PodFacts, PodSource, SidecarFacts } from './terms.ts';
 /** As the injector names and fills them (a test holds the two equal). */
 export const SIDECAR_NAME = 'glmquota-sidecar';
 export const BINDING_VARIABLE = 'GLMQUOTA_BINDING';
-export const PER_AGENT_VARIABLE = 'GLMQUOTA_PER_AGENT_CONCURRENCY';
+const PER_AGENT_VARIABLE = 'GLMQUOTA_PER_AGENT_CONCURRENCY';
 
 interface ContainerShape {
   readonly name?: unknown;

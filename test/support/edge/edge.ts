@@ -26,7 +26,7 @@ export const SERVER_NAME = 'edge.glm.svc';
 const log = createLog('silent');
 
 /** Says what each token is worth; a token it was not told of is worth nothing. */
-export class TestReviewer implements TokenReviewer {
+class TestReviewer implements TokenReviewer {
   readonly known = new Map<string, ReviewedPod>();
   reviews = 0;
 

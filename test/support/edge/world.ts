@@ -9,7 +9,7 @@ import { configHash } from '#sidecar/engine/tree.ts';
 import { account, catalog, quota, world } from '#test/unit/trees/world.ts';
 
 /** Account `glm/max`, open to all namespaces, with quota `glm/team-a` for consumers everywhere. */
-export function exampleInput(): CompileInput {
+function exampleInput(): CompileInput {
   return world({
     accounts: [
       account('max', { keyDelivery: { mode: 'Sidecar', namespaces: { from: 'All' } }, children: { from: 'Same' } }),
