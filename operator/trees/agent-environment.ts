@@ -7,7 +7,7 @@ export interface EnvironmentVariable {
 }
 
 /** What agents get instead of the vendor's key: clients refuse an empty one, and the sidecar replaces whatever comes. */
-export const PLACEHOLDER_KEY = 'glmquota-managed';
+const PLACEHOLDER_KEY = 'glmquota-managed';
 
 const OPENAI_PATHS: Readonly<Record<Billing, string>> = {
   CodingPlan: '/api/coding/paas/v4',

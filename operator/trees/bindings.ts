@@ -14,7 +14,7 @@ export type BindingDecision =
   | { readonly kind: 'bound'; readonly quota: CompiledQuota; readonly account: CompiledAccount }
   | { readonly kind: 'refused'; readonly reason: BindingRefusal; readonly message: string };
 
-export type BindingRefusal =
+type BindingRefusal =
   | 'QuotaNotFound'
   /** The quota's `consumers` do not admit the pod. */
   | 'QuotaNotGranted'

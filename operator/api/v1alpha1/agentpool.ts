@@ -33,7 +33,7 @@ interface PodTemplate {
   readonly spec: Readonly<Record<string, unknown>>;
 }
 
-export interface AgentPoolSpec {
+interface AgentPoolSpec {
   readonly quotaRef: ObjectRef;
   readonly template: PodTemplate;
   readonly replicas: number;

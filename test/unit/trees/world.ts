@@ -9,7 +9,7 @@ import type { Catalog } from '#sidecar/catalog/terms.ts';
 import type { NodeConfig, TreeConfig, TreeKey } from '#sidecar/engine/terms.ts';
 
 export const HOUR_MS = 3_600_000;
-export const NOW_MS = Date.parse('2026-11-21T10:00:00Z');
+const NOW_MS = Date.parse('2026-11-21T10:00:00Z');
 
 export const catalog: Catalog = {
   models: [
