@@ -3,7 +3,7 @@ import { AppError } from './base/errors.ts';
 import type { LogLevel } from './base/log.ts';
 
 /** Where snapshots come from. */
-export type SourceConfig =
+type SourceConfig =
   | {
       readonly kind: 'operator';
       /** `host:port` of the ControlService. */

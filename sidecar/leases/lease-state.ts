@@ -49,7 +49,7 @@ export function beatIntervalMs(ttlMs: number): number {
 }
 
 /** What a local clock may be wrong by within one lifetime: 1 % drift and a quarter of a second of scheduling. */
-export function marginMs(ttlMs: number): number {
+function marginMs(ttlMs: number): number {
   return ttlMs / 100 + 250;
 }
 

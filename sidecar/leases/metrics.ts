@@ -25,7 +25,7 @@ const ENGINE_CALLS = ['acquire', 'claim', 'settle', 'cancel', 'beat', 'register'
 const CALL_BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800];
 const ENGINE_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2];
 
-export type VerdictLabel = (typeof VERDICTS)[number];
+type VerdictLabel = (typeof VERDICTS)[number];
 /** How a proxied call ended: by a lease's outcome, or before there was a lease. */
 export type CallLabel = Outcome | (typeof PASSED_OR_REFUSED)[number];
 export type EngineCall = (typeof ENGINE_CALLS)[number];

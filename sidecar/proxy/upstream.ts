@@ -11,7 +11,7 @@ const MAX_RESPONSE_HEADER_BYTES = 65_536;
 /** Where the vendor says nothing itself: below what servers and their load balancers usually keep, or a call meets a closed one. */
 const KEEP_ALIVE_MS = 30_000;
 
-export interface Upstream {
+interface Upstream {
   readonly pool: Pool;
   /** For the `Host` header. */
   readonly host: string;
