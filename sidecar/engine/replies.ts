@@ -46,6 +46,13 @@ class Items {
     return item;
   }
 
+  /** A counter: sent as digits, because the client's parser is off by one near 2^53. */
+  amount(): number {
+    const amount = Number(this.text());
+    if (!Number.isSafeInteger(amount)) throw unexpected(amount);
+    return amount;
+  }
+
   /** -1 stands for "not known". */
   optional(): number | null {
     const item = this.number();
@@ -72,7 +79,7 @@ export function decodeVerdict(reply: unknown, id: string): Verdict {
     }
     case 'denied': {
       const [reason, node, limit] = [reasonOf(items.text()), items.text(), items.text()];
-      const [used, amount] = [items.number(), items.number()];
+      const [used, amount] = [items.amount(), items.amount()];
       return { kind, reason, node, limit, used, amount, retryAtMs: items.optional(), serverNowMs: items.number() };
     }
     case 'stale':
@@ -174,7 +181,7 @@ function decodeUsage(reply: unknown): UsageSnapshot {
   const items = new Items(reply);
   const [limit, resource] = [items.text(), RESOURCES[items.number() - 1]];
   if (resource === undefined) throw unexpected(reply);
-  const [amount, used, reserved] = [items.number(), items.number(), items.number()];
+  const [amount, used, reserved] = [items.amount(), items.amount(), items.amount()];
   return { limit, resource, amount, used, reserved, resetsAtMs: items.optional() };
 }
 
@@ -184,7 +191,7 @@ export function decodeAudit(reply: unknown, key: TreeKey): AuditReport {
   const drifts: AuditReport['drifts'][number][] = [];
   while (!items.done) {
     const [node, counter] = [items.text(), items.text()];
-    drifts.push({ node, counter, stored: items.number(), recounted: items.number() });
+    drifts.push({ node, counter, stored: items.amount(), recounted: items.amount() });
   }
   return { key, leases, drifts };
 }

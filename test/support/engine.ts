@@ -43,6 +43,10 @@ export interface TestEngine {
   readonly redis: Redis;
   readonly admin: AdminEngine;
   readonly sidecar: SidecarEngine;
+  /** The epoch this sidecar engine was told last. */
+  knownEpoch(): number | null;
+  /** The same server with a sidecar engine that knows nothing yet. */
+  fresh(): TestEngine;
   /** Milliseconds of the injected clock. */
   readonly nowMs: number;
   setUs(us: number): Promise<void>;
@@ -66,10 +70,11 @@ export async function openTestEngine(socketPath: string): Promise<TestEngine> {
     await redis.set(`q:{${TREE_KEY}}:clock`, String(us));
   };
   await setUs(us);
-  return {
+  const open = (): TestEngine => ({
     redis,
     admin,
-    sidecar: createSidecarEngine({ redis, treeKey: TREE_KEY, variant: INJECTED }),
+    ...spied(createSidecarEngine({ redis, treeKey: TREE_KEY, variant: INJECTED })),
+    fresh: open,
     get nowMs() {
       return Math.floor(us / 1000);
     },
@@ -84,6 +89,36 @@ export async function openTestEngine(socketPath: string): Promise<TestEngine> {
       const next = { leaseCreatedMs: START_MS, transitions: 0, generation: ++generation, ...revision };
       const reply = await admin.configure(treeOf(nodes), next);
       if (reply.kind !== 'applied') throw new Error(`configure was answered ${JSON.stringify(reply)}`);
+    },
+  });
+  return open();
+}
+
+/** Watches which epochs the engine is told, as the engine itself does for its settlements. */
+function spied(sidecar: SidecarEngine): Pick<TestEngine, 'sidecar' | 'knownEpoch'> {
+  let known: number | null = null;
+  const learn = (epoch: number): void => {
+    known = Math.max(known ?? 0, epoch);
+  };
+  return {
+    knownEpoch: () => known,
+    sidecar: {
+      ...sidecar,
+      acquire: async (...args) => {
+        const verdict = await sidecar.acquire(...args);
+        if (verdict.kind === 'granted') learn(verdict.epoch);
+        return verdict;
+      },
+      beat: async (...args) => {
+        const reply = await sidecar.beat(...args);
+        if (reply.kind === 'alive') learn(reply.epoch);
+        return reply;
+      },
+      register: async (...args) => {
+        const reply = await sidecar.register(...args);
+        learn(reply.epoch);
+        return reply;
+      },
     },
   };
 }

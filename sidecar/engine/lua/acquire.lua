@@ -19,7 +19,7 @@ local function replay(call, id, owner)
     if lease.v == 1 and lease.o == owner then return granted(call, lease) end
     return { 'done' }
   end
-  if redis.call('ZSCORE', call.keys.done, id) then return { 'done' } end
+  if is_done(call, id) then return { 'done' } end
   return nil
 end
 
@@ -88,7 +88,7 @@ local function acquire(KEYS, ARGV)
   local denial = check_path(call, path, amounts)
   if denial then
     save(call)
-    return { 'denied', denial[1], denial[2], denial[3], denial[4], denial[5], denial.retry or -1, call.meta.wall_ms }
+    return { 'denied', denial[1], denial[2], denial[3], int(denial[4]), int(denial[5]), denial.retry or -1, call.meta.wall_ms }
   end
   local meta = call.meta
   meta.fence = meta.fence + 1

@@ -59,7 +59,7 @@ local function differences(reply, stored, recounted)
     local left = stored[node] and stored[node][counter] or 0
     local right = recounted[node] and recounted[node][counter] or 0
     if left ~= right then
-      for _, item in ipairs({ node, counter, left, right }) do reply[#reply + 1] = item end
+      for _, item in ipairs({ node, counter, int(left), int(right) }) do reply[#reply + 1] = item end
     end
   end
   for node, counters in pairs(stored) do

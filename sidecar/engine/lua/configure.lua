@@ -102,9 +102,9 @@ local function inherited_use(call, record, limit, configured)
       roll(call, window)
       local total, amount = total_of(window), limit[LIMIT_AMOUNT]
       local used = total
-      if window.m == 0 then
+      if total > 0 and window.m == 0 then
         used = amount
-      elseif window.m ~= amount then
+      elseif total > 0 and window.m ~= amount then
         used = saturate(math.ceil(total / window.m * amount))
       end
       most = math.max(most, used)
@@ -129,7 +129,7 @@ local function forget_ended(call, record, configured_keys)
 end
 
 local function rescale_rate(record, interval, now_us)
-  if interval == 0 or not record.rt or record.rt == interval then return end
+  if interval == 0 or not record.tat or record.rt == interval then return end
   if record.tat > now_us then
     record.tat = now_us + math.ceil((record.tat - now_us) / record.rt * interval)
   end

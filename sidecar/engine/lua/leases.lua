@@ -10,7 +10,10 @@ local TREE_GENERATION, TREE_PATH_GENERATION = 6, 8
 
 local function read_lease(call, id)
   local packed = redis.call('HGET', call.keys.leases, id)
-  return packed and decode_lease(packed) or nil
+  local lease = packed and decode_lease(packed)
+  -- What is too old for a late settlement is gone, whether it was pruned already or not.
+  if not lease or lease.v == 0 and call.meta.now_ms >= lease.g + lease.m + LATE_MS then return nil end
+  return lease
 end
 
 local function write_lease(call, id, lease)
@@ -35,6 +38,11 @@ local function note_owner(call, owner, change)
   elseif packed then
     redis.call('HDEL', call.keys.owners, owner)
   end
+end
+
+local function is_done(call, id)
+  local until_ms = redis.call('ZSCORE', call.keys.done, id)
+  return until_ms and tonumber(until_ms) > call.meta.now_ms
 end
 
 -- The nodes a call is counted on, derived here from the leaf and the routed model (rule W1), leaf first:

@@ -40,7 +40,7 @@ local function register_lease(call, owner, ARGV, first)
   if lease then
     if lease.f ~= fence or lease.o ~= owner then return end
     if lease.v == 1 then extend(call, id) else revive(call, id, lease) end
-  elseif not redis.call('ZSCORE', call.keys.done, id) then
+  elseif not is_done(call, id) then
     put_back(call, id, owner, fence, ARGV, first)
   end
 end

@@ -18,7 +18,7 @@ local function usage_of(call, record, limit)
     local period = timeline.c
     resets = period_end(period, timeline.d) or period.lo + timeline.d + GUARD_MS
   end
-  return { limit[LIMIT_NAME], limit[LIMIT_RESOURCE], limit[LIMIT_AMOUNT], used, reserved, resets }
+  return { limit[LIMIT_NAME], limit[LIMIT_RESOURCE], int(limit[LIMIT_AMOUNT]), int(used), int(reserved), resets }
 end
 
 local function snapshot(KEYS)

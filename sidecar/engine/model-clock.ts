@@ -1,0 +1,89 @@
+/** Reference model: the two clocks, the server's identity and the epoch (rules T1, T3, W2). Pure. */
+import { ENGINE_CONSTANTS } from './constants.ts';
+
+const { BEAT_MS, STEP_MS, TTL_MS } = ENGINE_CONSTANTS;
+
+export class ModelClock {
+  now = { wallMs: 0, logicalMs: 0 };
+  epoch = 0;
+  fence = 0;
+  steps = 0;
+  #rawUs = 0;
+  #identity = 'one';
+  #state: { rawUs: number; logicalUs: number; identity: string } | null = null;
+  #gapFromMs = 0;
+  #noReapUntilMs = 0;
+  #massFromMs = 0;
+
+  setUs(us: number): void {
+    this.#rawUs = us;
+  }
+
+  restartAs(identity: string): void {
+    this.#identity = identity;
+  }
+
+  wipe(): void {
+    this.#state = null;
+    this.#identity = 'one';
+  }
+
+  get wallMs(): number {
+    return Math.floor(this.#rawUs / 1000);
+  }
+
+  get logicalUs(): number {
+    const { rawUs, logicalUs } = this.#state ?? { rawUs: this.#rawUs, logicalUs: this.#rawUs };
+    return logicalUs + Math.max(0, this.#rawUs - rawUs);
+  }
+
+  /** Reads the clocks without leaving a trace. */
+  look(): void {
+    this.now = { wallMs: this.wallMs, logicalMs: Math.floor(this.logicalUs / 1000) };
+  }
+
+  /** A call that may write reads the clocks. */
+  open(): void {
+    const lastMs = this.#state ? Math.floor(this.#state.logicalUs / 1000) : null;
+    const logicalUs = this.logicalUs;
+    this.look();
+    if (!this.#state) this.#begin();
+    else if (this.#state.rawUs - this.#rawUs > STEP_MS * 1000) this.steps += 1;
+    if (lastMs !== null && this.now.logicalMs - lastMs > 1.5 * BEAT_MS) {
+      if (this.now.logicalMs >= this.#noReapUntilMs) this.#gapFromMs = lastMs;
+      this.#noReapUntilMs = this.now.logicalMs + BEAT_MS;
+    }
+    if (this.#state && this.#state.identity !== this.#identity) this.epoch = Math.max(this.epoch + 1, this.now.wallMs);
+    this.#state = { rawUs: this.#rawUs, logicalUs, identity: this.#identity };
+  }
+
+  #begin(): void {
+    this.epoch = this.now.wallMs;
+    this.fence = this.#rawUs;
+    this.steps = this.#gapFromMs = this.#noReapUntilMs = this.#massFromMs = 0;
+  }
+
+  /** Leases that expired up to this moment may be reaped. */
+  get reapUntilMs(): number {
+    const { logicalMs } = this.now;
+    return logicalMs < this.#noReapUntilMs ? Math.min(logicalMs, this.#gapFromMs) : logicalMs;
+  }
+
+  /** Whether so many owners fell silent together that nobody is reaped yet; `lastHeardMs` has one entry an owner. */
+  manySilent(lastHeardMs: readonly number[]): boolean {
+    const { logicalMs } = this.now;
+    if (logicalMs < this.#massFromMs + TTL_MS) return true;
+    if (logicalMs < this.#massFromMs + 2 * TTL_MS) return false;
+    const silent = lastHeardMs.filter((heardMs) => heardMs < logicalMs - 1.5 * BEAT_MS).length;
+    if (silent < 2 || silent * 2 <= lastHeardMs.length) return false;
+    this.#massFromMs = logicalMs;
+    return true;
+  }
+
+  /** The epoch to answer a caller who knows another one, else null. */
+  otherEpoch(known: number | null): number | null {
+    if (known === null || known === this.epoch) return null;
+    if (known > this.epoch) this.epoch = known + 1;
+    return this.epoch;
+  }
+}

@@ -1,0 +1,79 @@
+/** Reference model: what a new configuration does to counters that run (rules W4, N4). Pure. */
+import { AnchoredWindow, saturate, type SharedWindow } from './model-anchored.ts';
+import { roll, totalOf, type ModelNode, type ModelWindow, type World } from './model-node.ts';
+import { windowKey } from './tree.ts';
+import type { LimitConfig, NodeConfig, RateConfig } from './terms.ts';
+
+export function adoptNode(node: ModelNode, config: NodeConfig, world: World): void {
+  rescaleRate(node, config.rate, world.logicalUs);
+  for (const limit of config.limits) {
+    const key = windowKey(limit);
+    if (node.windows.has(key)) node.amounts.set(key, limit.amount);
+  }
+  const seeds = config.limits.map((limit) => ({ limit, used: inheritedUse(node, limit, config.limits, world) }));
+  for (const { limit, used } of seeds) if (used > 0) seed(node, limit, used, world);
+  forgetEnded(node, new Set(config.limits.map(windowKey)), world);
+}
+
+/** Forgets windows that ended and are not in `configured`. True: something is left. */
+export function forgetEnded(node: ModelNode, configured: ReadonlySet<string>, world: World): boolean {
+  for (const [key, window] of node.windows) {
+    if (!configured.has(key) && hasEnded(window, key, world)) node.windows.delete(key);
+  }
+  return node.windows.size > 0;
+}
+
+function hasEnded(window: ModelWindow, key: string, world: World): boolean {
+  roll(window, key.split('|')[3] ?? '', world);
+  return window.kind === 'meter' ? window.total === 0 : window.periods.length === 0;
+}
+
+function rescaleRate({ rate }: ModelNode, config: RateConfig | null, nowUs: number): void {
+  if (!config || !rate || rate.intervalUs === config.intervalUs) return;
+  if (rate.tatUs > nowUs) rate.tatUs = nowUs + Math.ceil(((rate.tatUs - nowUs) / rate.intervalUs) * config.intervalUs);
+  rate.intervalUs = config.intervalUs;
+}
+
+/** The largest used fraction of the windows this limit may have been before it changed its identity. */
+function inheritedUse(node: ModelNode, limit: LimitConfig, all: readonly LimitConfig[], world: World): number {
+  const keys = new Set(all.map(windowKey));
+  const names = new Set(all.map(({ name }) => name));
+  const tailOf = (key: string): string => key.slice(key.indexOf('|'));
+  let most = 0;
+  for (const [key, window] of node.windows) {
+    const oldName = key.split('|')[0] ?? '';
+    const oldAmount = node.amounts.get(key);
+    const renamed = !names.has(oldName) && tailOf(key) === tailOf(windowKey(limit));
+    if (keys.has(key) || oldAmount === undefined || !(oldName === limit.name || renamed)) continue;
+    roll(window, key.split('|')[3] ?? '', world);
+    most = Math.max(most, scaled(totalOf(window, 'fullest'), oldAmount, limit.amount));
+  }
+  return most;
+}
+
+function scaled(used: number, oldAmount: number, amount: number): number {
+  if (used === 0) return 0;
+  if (oldAmount === 0) return amount;
+  return oldAmount === amount ? used : saturate(Math.ceil((used / oldAmount) * amount));
+}
+
+function seed(node: ModelNode, limit: LimitConfig, used: number, world: World): void {
+  const window = node.window(limit, world);
+  node.amounts.set(windowKey(limit), limit.amount);
+  if (window.kind === 'meter') {
+    if (used > window.total) window.land(used - window.total, world.now);
+  } else if (window instanceof AnchoredWindow) {
+    window.seed(used, world.now.wallMs);
+  } else {
+    openOwner(window, limit, world);
+    window.seed(used);
+  }
+}
+
+function openOwner(window: SharedWindow, limit: LimitConfig, world: World): void {
+  const { windowOwner, ...own } = limit;
+  if (windowOwner === undefined || limit.window.type === 'Calendar') return;
+  const owner = world.node(windowOwner);
+  if (!window.timeline) owner.windows.set(windowKey(own), new AnchoredWindow(limit.window.durationMs));
+  if (window.periods.length === 0) window.timeline?.seed(0, world.now.wallMs);
+}

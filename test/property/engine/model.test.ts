@@ -1,0 +1,38 @@
+import fc from 'fast-check';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { openTestEngine, type TestEngine } from '#test/support/engine.ts';
+import { startRedis, type TestRedis } from '#test/support/redis.ts';
+import { runParameters } from './seed.ts';
+import { shapes, steps } from './steps.ts';
+import { Twin } from './twin.ts';
+
+let server: TestRedis;
+let engine: TestEngine;
+
+beforeAll(async () => {
+  server = await startRedis();
+  engine = await openTestEngine(server.socketPath);
+});
+
+afterAll(async () => {
+  engine.redis.disconnect();
+  await server[Symbol.asyncDispose]();
+});
+
+test('the engine answers every call as the model does, and its counters equal their recount after each', async () => {
+  let checked = 0;
+  await fc.assert(
+    fc.asyncProperty(shapes, steps, async (first, all) => {
+      const twin = new Twin(engine.fresh());
+      await twin.begin(first);
+      for (const step of all) {
+        await twin.step(step);
+        await twin.compare();
+        checked += 1;
+      }
+    }),
+    runParameters(300),
+  );
+  console.log(`${checked} states checked`);
+  expect(checked).toBeGreaterThan(0);
+});
