@@ -2,6 +2,7 @@
  * The sidecar's composition root: configuration → adapters → servers → wait for the signal → end in reverse.
  * Exit codes: 0 ended as asked, 1 failed, 2 wrong arguments or configuration.
  */
+import manifest from '../package.json' with { type: 'json' };
 import { createCell, type Cell } from './base/cell.ts';
 import { type Clock, systemClock } from './base/clock.ts';
 import { AppError } from './base/errors.ts';
@@ -25,7 +26,7 @@ import { Gateway } from './proxy/gateway.ts';
 import { ProxyServer } from './proxy/server.ts';
 import { createUpstreams } from './proxy/upstream.ts';
 
-const VERSION: SidecarVersion = { sidecarVersion: '0.1.0', engineVersions: [ENGINE_VERSION] };
+const VERSION: SidecarVersion = { sidecarVersion: manifest.version, engineVersions: [ENGINE_VERSION] };
 
 const HELP = `glmquota sidecar ${VERSION.sidecarVersion}: meters and forwards one agent's GLM calls
 
