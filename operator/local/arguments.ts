@@ -16,6 +16,32 @@ export type Arguments =
   | { readonly kind: 'help' }
   | { readonly kind: 'wrong'; readonly problems: readonly string[] };
 
+/** Good as it is but for the key; a test runs it through the plan. */
+export const EXAMPLE = `apiVersion: v1
+kind: Secret
+metadata: { name: glm-key }
+type: glmquota.io/credential
+stringData: { apiKey: <the vendor's key> }
+---
+apiVersion: glmquota.io/v1alpha1
+kind: GLMAccount
+metadata: { name: max }
+spec:
+  billing: CodingPlan
+  region: International
+  plan: { name: Max, generation: Credits }
+  credentialSecretRef: { name: glm-key }
+  concurrency: { max: 2 }
+---
+apiVersion: glmquota.io/v1alpha1
+kind: GLMQuota
+metadata: { name: me }
+spec:
+  accountRef: { name: max }
+  limits:
+    - { name: five-hour, amount: "50%" }
+    - { name: daily, resource: Cost, amount: "20.00", window: { type: Calendar, period: Day, timeZone: UTC } }`;
+
 export const USAGE = `Usage: npm run local -- -f FILE [-f FILE]... [--quota NAMESPACE/NAME] [--redis URL]
 
 Runs one sidecar on this machine from the files one would kubectl apply: GLMAccount, GLMQuota, GLMCatalog, Secret,
@@ -27,7 +53,11 @@ Namespace (for its labels). Prints the environment to export; ends on Ctrl-C.
                            through it. Left out: a redis-server is started and forgotten at the end.
   -h, --help               this text
 
-Exit code: 0 after Ctrl-C, 1 when something failed while running, 2 when the command line or the files are wrong.`;
+Exit code: 0 after Ctrl-C, 1 when something failed while running, 2 when the command line or the files are wrong.
+
+An example of a file (crds/examples/valid has more):
+
+${EXAMPLE}`;
 
 /** Understands the arguments behind the program's name; reports all problems. */
 export function parseArguments(argv: readonly string[]): Arguments {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { parseGlmCatalog } from '#operator/api/v1alpha1/glmcatalog.ts';
+import { EXAMPLE } from '#operator/local/arguments.ts';
 import { readDocuments } from '#operator/local/documents.ts';
 import { planLocal } from '#operator/local/plan.ts';
 import { createCalendar } from '#operator/trees/calendar.ts';
@@ -60,6 +61,11 @@ test('the only quota is run, with any origin its Secret names and the shipped ca
       warnings: [],
     },
   });
+});
+
+test('the example of the help can be run', () => {
+  const decision = plan([EXAMPLE.replace("<the vendor's key>", 'id.secret-1')]);
+  expect(decision).toMatchObject({ ok: true, plan: { quota: { name: 'me' }, warnings: [] } });
 });
 
 test('of several quotas one is chosen by name, whatever the others lack', () => {
