@@ -105,6 +105,10 @@ function removedCgroup(path: string): boolean {
   }
 }
 
+function isSameOwner(one: Residue | undefined, other: Residue | undefined): boolean {
+  return one?.owner?.pid === other?.owner?.pid && one?.owner?.startTicks === other?.owner?.startTicks;
+}
+
 /** Ends and removes everything in a folder's record, then the folder. Repeatable; rejects naming what stays. */
 export async function removeResidue(folder: string): Promise<void> {
   const residue = readResidue(folder);
@@ -118,6 +122,8 @@ export async function removeResidue(folder: string): Promise<void> {
     if (existsSync(`/sys/class/net/${link}`)) await run('ip', ['link', 'delete', link]).catch(() => undefined);
   await until('network links', () => !(residue?.links ?? []).some((link) => existsSync(`/sys/class/net/${link}`)));
   for (const cgroup of residue?.cgroups ?? []) await until(cgroup, () => removedCgroup(cgroup));
+  // Another remover may have been faster, and the folder be claimed anew by now.
+  if (!isSameOwner(readResidue(folder), residue)) return;
   rmSync(folder, { recursive: true, force: true });
   for (const parent of [dirname(folder), stateRoot()]) removeEmpty(parent);
 }

@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Daemon } from './daemon.ts';
 
 export interface WaitOptions {
-  /** Default 60 s: generous, for a busy machine. */
+  /** Default 120 s: generous, for a busy machine. */
   readonly deadlineMs?: number;
   readonly intervalMs?: number;
   readonly signal?: AbortSignal | undefined;
@@ -18,7 +18,7 @@ export async function waitFor<T>(
   probe: () => Promise<T | undefined | false> | T | undefined | false,
   options: WaitOptions = {},
 ): Promise<T> {
-  const deadlineMs = options.deadlineMs ?? 60_000;
+  const deadlineMs = options.deadlineMs ?? 120_000;
   const deadline = performance.now() + deadlineMs;
   let last: unknown;
   while (performance.now() < deadline) {

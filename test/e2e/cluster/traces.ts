@@ -40,7 +40,11 @@ function processes(): string[] {
     .filter((pid) => /^\d+$/.test(pid) && link(`/proc/${pid}/exe`) !== '')
     .map((pid) => ({ pid, namespace: link(`/proc/${pid}/ns/mnt`), command: read(`/proc/${pid}/cmdline`) }))
     .filter(({ namespace, command }) => namespace !== ours || command.includes(stateRoot()))
-    .map(({ pid, namespace, command }) => `process ${pid} in ${namespace} ${command.replaceAll('\0', ' ')}`);
+    .map(({ pid, namespace, command }) => {
+      // A container's process says only by its control group whose it is.
+      const cluster = /\/(glmquota-\d+)\//.exec(read(`/proc/${pid}/cgroup`))?.[1] ?? 'no cluster';
+      return `process ${pid} in ${namespace} of ${cluster}: ${command.replaceAll('\0', ' ')}`;
+    });
 }
 
 /** What marks the lines of clusters and API servers that others run at the same time: those that still have a record. */
