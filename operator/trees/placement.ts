@@ -74,16 +74,16 @@ function findHomes(input: PlacementInput, faults: Map<string, Fault>, kept: Kept
   const homes = new Map<string, TreeKey | null>();
   const decide = (link: QuotaLink): TreeKey | null | undefined => {
     const { parent } = link;
-    if (faults.has(link.id) || parent === null) return homeOfKept(link, kept);
+    if (faults.has(link.id) || parent === null) return homeOfKept(link, input, kept);
     if (parent.kind === 'quota') {
       const home = homes.get(parent.id);
       if (home === null) faults.set(link.id, notInForce(`GLMQuota ${parent.id}`, faults.get(parent.id)));
-      return home === null ? homeOfKept(link, kept) : home;
+      return home === null ? homeOfKept(link, input, kept) : home;
     }
     const root = input.roots.get(parent.id);
     if (root?.nodes) return root.treeKey;
     faults.set(link.id, notInForce(`GLMAccount ${parent.id}`, root?.fault));
-    return homeOfKept(link, kept);
+    return homeOfKept(link, input, kept);
   };
   for (const start of input.links.values()) {
     // From the quota up to the first whose home is known, then back down: no recursion, however deep the chain.
@@ -99,10 +99,27 @@ function findHomes(input: PlacementInput, faults: Map<string, Fault>, kept: Kept
   return new Map([...homes].flatMap(([id, home]) => (home === null ? [] : [[id, home] as const])));
 }
 
-function homeOfKept(link: QuotaLink, kept: Kept): TreeKey | null {
+/**
+ * The tree a bad quota stays in. It may have nodes in several, one of them only held for quotas that were left behind
+ * below it when it moved: the one its spec leads to comes first.
+ */
+function homeOfKept(link: QuotaLink, input: PlacementInput, kept: Kept): TreeKey | null {
   const node = quotaNode(link);
+  const led = treeLedTo(link, input);
+  if (led !== null && kept.get(led)?.has(node)) return led;
   for (const [key, nodes] of kept) if (nodes.has(node)) return key;
   return null;
+}
+
+/** The tree of the account at the end of the parents that specs name, good or bad; null: there is no such end. */
+function treeLedTo(start: QuotaLink, { links, roots }: PlacementInput): TreeKey | null {
+  const seen = new Set<string>();
+  let link: QuotaLink | undefined = start;
+  while (link?.parent?.kind === 'quota' && !seen.has(link.id)) {
+    seen.add(link.id);
+    link = links.get(link.parent.id);
+  }
+  return link?.parent?.kind === 'account' ? (roots.get(link.parent.id)?.treeKey ?? null) : null;
 }
 
 function notInForce(what: string, fault: Fault | null | undefined): Fault {

@@ -108,4 +108,23 @@ describe('parents', () => {
     expect(verdictOf(after, 'glm/mover')).toEqual(bad('TooDeep'));
     expect(after.accounts.get('glm/max')?.tree).toEqual(before.accounts.get('glm/max')?.tree);
   });
+
+  test('a quota that moved to another account and then turns bad stays there, not where its old child was left', () => {
+    const accounts = [max, account('a-first'), account('z-last')];
+    for (const [from, to] of [
+      ['a-first', 'z-last'],
+      ['z-last', 'a-first'],
+    ] as const) {
+      const team = (name: string, more = {}) => quota('glm/team', { accountRef: { name }, ...more });
+      const child = quota('glm/child', { parentRef: { name: 'team' } });
+      const lost = quota('glm/child', { parentRef: { name: 'gone' } });
+      const worse = { limits: [limit('none', '10%')] };
+      let compiled = compileTrees(world({ accounts, quotas: [team(from), child] }));
+      compiled = compileTrees(world({ accounts, quotas: [team(to), lost], previous: inForce(compiled) }));
+      compiled = compileTrees(world({ accounts, quotas: [team(to, worse), lost], previous: inForce(compiled) }));
+      expect(compiled.quotas.get('glm/team')?.account).toBe(`glm/${to}`);
+      expect(compiled.quotas.get('glm/child')?.account).toBe(`glm/${from}`);
+      expect(compiled.quotas.get('glm/child')?.path).toEqual(['quota:glm/child', 'quota:glm/team', 'account']);
+    }
+  });
 });
