@@ -15,8 +15,12 @@ export interface Ending {
   readonly wall: number;
 }
 
+export type PeriodId = object;
+
 /** One opening of the vendor's window. */
 export interface Period {
+  /** Itself, also in copies. */
+  readonly id: PeriodId;
   used: number;
   /** Settled charges, expired ones and seeds; with the window's held leases they keep it open. */
   settled: number;
@@ -50,9 +54,28 @@ export class AnchoredWindow {
 
   #add(floor: number, sure: number | null): Period {
     const pending = new Set<string>();
-    const period = { used: 0, settled: 0, pending, lo: null, hi: null, soft: null, firstSent: null, floor, sure };
+    const period = {
+      id: {},
+      used: 0,
+      settled: 0,
+      pending,
+      lo: null,
+      hi: null,
+      soft: null,
+      firstSent: null,
+      floor,
+      sure,
+    };
     this.periods.push(period);
     return period;
+  }
+
+  copy(): AnchoredWindow {
+    const copy = new AnchoredWindow(this.durationMs);
+    for (const [id, amount] of this.held) copy.held.set(id, amount);
+    copy.periods = this.periods.map((period) => ({ ...period, pending: new Set(period.pending) }));
+    copy.#floor = this.#floor;
+    return copy;
   }
 
   endOf({ hi, soft, pending }: Period): number | null {
@@ -98,7 +121,7 @@ export class AnchoredWindow {
   }
 
   /** Returns the periods in which the charge has landed. */
-  settle(id: string, amount: number, ending: Ending): readonly Period[] {
+  settle(id: string, amount: number, ending: Ending): readonly PeriodId[] {
     this.held.delete(id);
     for (const period of this.periods) {
       const mayOpen = period.hi === null || period.pending.has(id);
@@ -110,11 +133,11 @@ export class AnchoredWindow {
       }
       settleStart(period);
     }
-    return [...this.periods];
+    return this.periods.map((period) => period.id);
   }
 
   /** Corrects a charge of `reserve` that landed in `landed` when its lease expired. */
-  settleLate(charge: { reserve: number; landed: readonly Period[] }, amount: number, ending: Ending): void {
+  settleLate(charge: { reserve: number; landed: readonly PeriodId[] }, amount: number, ending: Ending): void {
     if (this.periods.length === 0 && !ending.refund) {
       const period = this.#open();
       Object.assign(period, { used: amount, settled: 1, soft: ending.wall });
@@ -122,7 +145,7 @@ export class AnchoredWindow {
       return;
     }
     for (const period of this.periods) {
-      if (charge.landed.includes(period)) {
+      if (charge.landed.includes(period.id)) {
         period.used = saturate(period.used + amount - charge.reserve);
         if (ending.refund) period.settled -= 1;
         else noteOpener(period, ending, false);
@@ -167,10 +190,17 @@ export class SharedWindow {
   readonly kind = 'shared';
   readonly held = new Map<string, number>();
   readonly #owner: () => AnchoredWindow | undefined;
-  readonly #used = new Map<Period, number>();
+  readonly #used = new Map<PeriodId, number>();
 
   constructor(owner: () => AnchoredWindow | undefined) {
     this.#owner = owner;
+  }
+
+  copy(): SharedWindow {
+    const copy = new SharedWindow(this.#owner);
+    for (const [id, amount] of this.held) copy.held.set(id, amount);
+    for (const [id, used] of this.#used) copy.#used.set(id, used);
+    return copy;
   }
 
   get timeline(): AnchoredWindow | undefined {
@@ -182,29 +212,29 @@ export class SharedWindow {
   }
 
   usedIn(period: Period): number {
-    return this.#used.get(period) ?? 0;
+    return this.#used.get(period.id) ?? 0;
   }
 
   take(id: string, amount: number): void {
     this.held.set(id, amount);
   }
 
-  settle(id: string, amount: number, { refund }: Ending): readonly Period[] {
+  settle(id: string, amount: number, { refund }: Ending): readonly PeriodId[] {
     this.held.delete(id);
-    if (!refund) for (const period of this.periods) this.#used.set(period, saturate(this.usedIn(period) + amount));
-    return [...this.periods];
+    if (!refund) for (const period of this.periods) this.#used.set(period.id, saturate(this.usedIn(period) + amount));
+    return this.periods.map((period) => period.id);
   }
 
-  settleLate(charge: { reserve: number; landed: readonly Period[] }, amount: number, { refund }: Ending): void {
+  settleLate(charge: { reserve: number; landed: readonly PeriodId[] }, amount: number, { refund }: Ending): void {
     for (const period of this.periods) {
-      if (charge.landed.includes(period))
-        this.#used.set(period, saturate(this.usedIn(period) + amount - charge.reserve));
-      else if (!refund) this.#used.set(period, saturate(this.usedIn(period) + amount));
+      if (charge.landed.includes(period.id))
+        this.#used.set(period.id, saturate(this.usedIn(period) + amount - charge.reserve));
+      else if (!refund) this.#used.set(period.id, saturate(this.usedIn(period) + amount));
     }
   }
 
   seed(used: number): void {
     const reserved = total(this.held);
-    for (const period of this.periods) this.#used.set(period, Math.max(this.usedIn(period), used - reserved));
+    for (const period of this.periods) this.#used.set(period.id, Math.max(this.usedIn(period), used - reserved));
   }
 }

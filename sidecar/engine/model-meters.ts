@@ -28,6 +28,8 @@ abstract class Meter {
     else this.lift(-difference, place);
   }
 
+  abstract copy(): Meter;
+
   get total(): number {
     return this.used + total(this.held);
   }
@@ -50,6 +52,13 @@ export class CalendarWindow extends Meter {
     if (start > this.start) this.used = 0;
     this.start = Math.max(start, this.start);
     this.end = boundaries.find((at) => at > wallMs) ?? MAX_AMOUNT;
+  }
+
+  copy(): CalendarWindow {
+    const copy = new CalendarWindow();
+    Object.assign(copy, { start: this.start, end: this.end, used: this.used });
+    for (const [id, amount] of this.held) copy.held.set(id, amount);
+    return copy;
   }
 
   placeAt(): number {
@@ -78,6 +87,13 @@ export class SlidingWindow extends Meter {
     super();
     this.#durationMs = durationMs;
     this.#widthMs = Math.ceil(durationMs / RING_BUCKETS);
+  }
+
+  copy(): SlidingWindow {
+    const copy = new SlidingWindow(this.#durationMs);
+    for (const [id, amount] of this.held) copy.held.set(id, amount);
+    copy.#log = this.#log.map((entry) => ({ ...entry }));
+    return copy;
   }
 
   get used(): number {

@@ -1,6 +1,6 @@
 /** Reference model: one node's counters, their configuration changes, and what a lease takes of them. Pure. */
 import { ENGINE_CONSTANTS } from './constants.ts';
-import { AnchoredWindow, SharedWindow, total, type Ending, type Period } from './model-anchored.ts';
+import { AnchoredWindow, SharedWindow, total, type Ending, type Period, type PeriodId } from './model-anchored.ts';
 import { CalendarWindow, SlidingWindow, type Now } from './model-meters.ts';
 import { saturate } from './model-anchored.ts';
 import { windowKey } from './tree.ts';
@@ -17,7 +17,7 @@ export interface ModelCharge {
   /** Known when the call starts: lands at the grant in windows of our own. */
   readonly known: boolean;
   place: number;
-  landed: readonly Period[];
+  landed: readonly PeriodId[];
 }
 
 export interface ModelRate {
@@ -33,6 +33,15 @@ export class ModelNode {
   readonly windows = new Map<string, ModelWindow>();
   /** Amount of each window's limit when it was last taken from or configured. */
   readonly amounts = new Map<string, number>();
+
+  copy(): ModelNode {
+    const copy = new ModelNode();
+    for (const id of this.inFlight) copy.inFlight.add(id);
+    copy.rate = this.rate && { ...this.rate };
+    for (const [key, window] of this.windows) copy.windows.set(key, window.copy());
+    for (const [key, amount] of this.amounts) copy.amounts.set(key, amount);
+    return copy;
+  }
 
   window(limit: LimitConfig, world: World): ModelWindow {
     const key = windowKey(limit);

@@ -29,6 +29,22 @@ export function isFenced(old: ModelConfig, tree: TreeConfig, revision: Revision)
   return first === undefined ? JSON.stringify(tree) !== JSON.stringify(old.tree) : first < 0;
 }
 
+/** Nodes that are new, stand elsewhere or have other limits; of calendars only their names count. */
+export function changedNodes(old: TreeConfig | null, tree: TreeConfig): readonly NodeConfig[] {
+  const before = new Set(old ? described(old).values() : []);
+  const after = described(tree);
+  return tree.nodes.filter(({ name }) => !before.has(after.get(name) ?? ''));
+}
+
+function described(tree: TreeConfig): ReadonlyMap<NodeName, string> {
+  const nodes = new Map<NodeName, NodeConfig>(tree.nodes.map((node) => [node.name, node]));
+  const text = (node: NodeConfig): string =>
+    JSON.stringify([node, ancestry(node, nodes).map(({ name }) => name)], (key, value: unknown) =>
+      key === 'boundariesMs' ? null : value,
+    );
+  return new Map(tree.nodes.map((node) => [node.name, text(node)]));
+}
+
 export function calendarsOf(tree: TreeConfig): ReadonlyMap<string, readonly number[]> {
   const windows = tree.nodes.flatMap(({ limits }) => limits.map(({ window }) => window));
   return new Map(

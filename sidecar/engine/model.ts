@@ -9,7 +9,7 @@ import { ModelClock } from './model-clock.ts';
 import { ModelLeases, type ModelLease } from './model-leases.ts';
 import type { Now } from './model-meters.ts';
 import { MATRIX, ModelNode, type Settled, type World } from './model-node.ts';
-import { calendarsOf, isFenced, nextConfig, type ModelConfig } from './model-revision.ts';
+import { calendarsOf, changedNodes, isFenced, nextConfig, type ModelConfig } from './model-revision.ts';
 import { snapshotNodes } from './model-snapshot.ts';
 import type { BeatReply, BeatRequest, LeaseRef, RegisterRequest } from './port.ts';
 import { ancestry } from './tree.ts';
@@ -17,7 +17,7 @@ import type * as terms from './terms.ts';
 
 export class Model implements World {
   readonly clock = new ModelClock();
-  readonly nodes = new Map<string, ModelNode>();
+  #nodes = new Map<string, ModelNode>();
   readonly #leases = new ModelLeases(this.clock);
   calendars: ReadonlyMap<string, readonly number[]> = new Map();
   #config: ModelConfig | null = null;
@@ -33,16 +33,27 @@ export class Model implements World {
 
   /** Everything Redis holds is lost. */
   wipe(): void {
-    this.nodes.clear();
+    this.#nodes.clear();
     this.#leases.wipe();
     this.#config = null;
     this.clock.wipe();
   }
 
   node(name: string): ModelNode {
-    const node = this.nodes.get(name) ?? new ModelNode();
-    this.nodes.set(name, node);
+    const node = this.#nodes.get(name) ?? new ModelNode();
+    this.#nodes.set(name, node);
     return node;
+  }
+
+  /** Looks without touching: windows are brought up to the clock in a copy only, as a call that takes nothing writes none. */
+  #looking<T>(look: () => T): T {
+    const nodes = this.#nodes;
+    this.#nodes = new Map([...nodes].map(([name, node]) => [name, node.copy()]));
+    try {
+      return look();
+    } finally {
+      this.#nodes = nodes;
+    }
   }
 
   configure(tree: terms.TreeConfig, revision: terms.Revision): terms.ConfigureReply {
@@ -57,7 +68,7 @@ export class Model implements World {
     this.#config = nextConfig(old, tree, revision);
     this.calendars = calendarsOf(tree);
     this.#nodeConfigs = new Map(tree.nodes.map((node) => [node.name, node]));
-    for (const config of tree.nodes) adoptNode(this.node(config.name), config, this);
+    for (const config of changedNodes(old?.tree ?? null, tree)) adoptNode(this.node(config.name), config, this);
     this.#bury();
     return { kind: 'applied', generation: revision.generation };
   }
@@ -71,13 +82,16 @@ export class Model implements World {
     const seen = this.#replay(request);
     if (seen) return seen;
     const { revision, pathGeneration } = this.#config;
-    const path = this.#path(request.leaf, request.model);
-    if (!path || request.generation < pathGeneration || request.generation > revision.generation)
+    if (
+      !this.#nodeConfigs.has(request.leaf) ||
+      request.generation < pathGeneration ||
+      request.generation > revision.generation
+    )
       return { kind: 'stale', generation: revision.generation };
-    const denial = checkPath(path, request.reserve, this);
+    const denial = this.#looking(() => checkPath(this.#path(request), request.reserve, this));
     if (denial) return denial;
     this.clock.fence += 1;
-    return this.#granted(this.#take(request, { fence: this.clock.fence, path, force: false }));
+    return this.#granted(this.#take(request, { fence: this.clock.fence, path: this.#path(request), force: false }));
   }
 
   claim({ id, fence }: LeaseRef): boolean {
@@ -142,7 +156,7 @@ export class Model implements World {
     this.clock.look();
     const { tree, revision } = this.#config;
     const leases = this.#leases.live.length;
-    return { key: tree.key, revision, nodes: snapshotNodes(tree.nodes, this), leases };
+    return { key: tree.key, revision, nodes: this.#looking(() => snapshotNodes(tree.nodes, this)), leases };
   }
 
   #replay({ id, owner }: terms.AcquireRequest): terms.Verdict | null {
@@ -165,11 +179,11 @@ export class Model implements World {
     };
   }
 
-  #path(leaf: string, model: string): readonly PathStep[] | null {
-    const config = this.#nodeConfigs.get(leaf);
-    if (!config) return null;
+  /** The nodes a call is counted on; without its leaf, the account's and the model's. */
+  #path({ leaf, model }: { readonly leaf: string; readonly model: string }): readonly PathStep[] {
     const counted = this.#nodeConfigs.get(`model:${model}`) ?? this.#nodeConfigs.get('model:other');
-    const configs = [...ancestry(config, this.#nodeConfigs), ...(counted ? [counted] : [])];
+    const own = this.#nodeConfigs.get(leaf) ?? this.#nodeConfigs.get('account');
+    const configs = [...(own ? ancestry(own, this.#nodeConfigs) : []), ...(counted ? [counted] : [])];
     return configs.map((each) => ({ config: each, node: this.node(each.name) }));
   }
 
@@ -254,8 +268,7 @@ export class Model implements World {
   }
 
   #putBack(request: terms.AcquireRequest, fence: number, sent: boolean): void {
-    const path = this.#path(request.leaf, request.model) ?? this.#path('account', request.model);
-    if (!path) return;
+    const path = this.#path(request);
     this.clock.fence = Math.max(this.clock.fence, fence) + 1;
     this.#take(request, { fence, path, force: true }).claimed = sent;
   }
@@ -274,10 +287,10 @@ export class Model implements World {
   }
 
   #bury(): void {
-    for (const [name, node] of this.nodes) {
+    for (const [name, node] of this.#nodes) {
       if (this.#nodeConfigs.has(name)) continue;
       const running = forgetEnded(node, new Set(), this);
-      if (node.inFlight.size === 0 && !running && (node.rate?.tatUs ?? 0) <= this.logicalUs) this.nodes.delete(name);
+      if (node.inFlight.size === 0 && !running && (node.rate?.tatUs ?? 0) <= this.logicalUs) this.#nodes.delete(name);
     }
   }
 }

@@ -85,9 +85,11 @@ local function acquire(KEYS, ARGV)
     return seen or { 'stale', tree[TREE_GENERATION] }
   end
   local amounts = read_amounts(ARGV, 8)
+  -- What expired is written now: the check brings windows up to the clock, and a denial must not keep that.
+  save_nodes(call)
   local denial = check_path(call, path, amounts)
   if denial then
-    save(call)
+    save_meta(call)
     return { 'denied', denial[1], denial[2], denial[3], int(denial[4]), int(denial[5]), denial.retry or -1, call.meta.wall_ms }
   end
   local meta = call.meta

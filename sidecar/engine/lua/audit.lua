@@ -43,7 +43,8 @@ local function stored_counts(call)
     local record = node_of(call, name)
     add(counts, name, 'inFlight', record.i)
     for key, window in pairs(record.w) do
-      local newest = is_period(window) and (window.n or window.c) or window
+      local newest = window
+      if is_period(window) then newest = window.n or window.c end
       if newest then add(counts, name, 'reserved ' .. key, newest.r) end
       if newest and window.t == 'A' then
         add(counts, name, 'live ' .. key, newest.v)

@@ -159,7 +159,7 @@ local function bury_nodes(call, nodes)
   local buried = {}
   for _, name in ipairs(redis.call('HKEYS', call.keys.nodes)) do
     if not nodes[name] then
-      local record = node_of(call, name)
+      local record = touch(call, name)
       local running = forget_ended(call, record, {})
       if record.i == 0 and not running and (record.tat or 0) <= call.meta.now_us then
         buried[#buried + 1] = name

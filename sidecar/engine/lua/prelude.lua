@@ -143,6 +143,7 @@ local function save_nodes(call)
     end
   end
   if #fields > 0 then redis.call('HSET', call.keys.nodes, unpack(fields)) end
+  call.dirty = {}
 end
 
 local function save(call)
