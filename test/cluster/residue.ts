@@ -2,7 +2,7 @@
  * What a running cluster or API server would leave behind, written down before it is made, and its removal. The record
  * lies in the folder it speaks of, so that whoever comes after a SIGKILL can still clean up.
  */
-import { existsSync, readdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -19,6 +19,7 @@ export interface Residue {
   readonly cgroups: readonly string[];
 }
 
+const NOTHING: Residue = { processes: [], links: [], cgroups: [] };
 const RECORD = 'residue.json';
 const DEADLINE_MS = 20_000;
 
@@ -41,7 +42,7 @@ export async function claimFolder(folder: string): Promise<boolean> {
       if (code !== 'ENOENT') throw error;
     }
   }
-  writeResidue(folder, { owner: identify(process.pid), processes: [], links: [], cgroups: [] });
+  writeResidue(folder, { ...NOTHING, owner: identify(process.pid) });
   return true;
 }
 
@@ -72,7 +73,7 @@ export function recordResidue(folder: string, more: Partial<Residue>): void {
 
 /** Lets a folder outlive this process. */
 export function keepResidue(folder: string): void {
-  const { owner: _owner, ...rest } = readResidue(folder) ?? { processes: [], links: [], cgroups: [] };
+  const { owner: _owner, ...rest } = readResidue(folder) ?? NOTHING;
   writeResidue(folder, rest);
 }
 
@@ -109,21 +110,29 @@ function isSameOwner(one: Residue | undefined, other: Residue | undefined): bool
   return one?.owner?.pid === other?.owner?.pid && one?.owner?.startTicks === other?.owner?.startTicks;
 }
 
+async function endProcesses({ processes }: Residue): Promise<void> {
+  const living = processes.filter((each) => isAlive(each));
+  for (const each of living) kill(each);
+  const names = living.map(({ pid }) => pid).join(', ');
+  await until(`processes ${names}`, () => !living.some((each) => isAlive(each)));
+}
+
+async function removeLinks({ links }: Residue): Promise<void> {
+  const isThere = (link: string): boolean => existsSync(`/sys/class/net/${link}`);
+  // It may go by itself in between, with the namespace its other end is in.
+  for (const link of links.filter(isThere)) await run('ip', ['link', 'delete', link]).catch(() => undefined);
+  await until(`network links ${links.join(', ')}`, () => !links.some(isThere));
+}
+
 /** Ends and removes everything in a folder's record, then the folder. Repeatable; rejects naming what stays. */
 export async function removeResidue(folder: string): Promise<void> {
-  const residue = readResidue(folder);
-  const processes = (residue?.processes ?? []).filter((each) => isAlive(each));
-  for (const each of processes) kill(each);
-  await until(
-    `processes ${processes.map((each) => each.pid).join(', ')}`,
-    () => !processes.some((each) => isAlive(each)),
-  );
-  for (const link of residue?.links ?? [])
-    if (existsSync(`/sys/class/net/${link}`)) await run('ip', ['link', 'delete', link]).catch(() => undefined);
-  await until('network links', () => !(residue?.links ?? []).some((link) => existsSync(`/sys/class/net/${link}`)));
-  for (const cgroup of residue?.cgroups ?? []) await until(cgroup, () => removedCgroup(cgroup));
+  const record = readResidue(folder);
+  const residue = record ?? NOTHING;
+  await endProcesses(residue);
+  await removeLinks(residue);
+  for (const cgroup of residue.cgroups) await until(cgroup, () => removedCgroup(cgroup));
   // Another remover may have been faster, and the folder be claimed anew by now.
-  if (!isSameOwner(readResidue(folder), residue)) return;
+  if (!isSameOwner(readResidue(folder), record)) return;
   rmSync(folder, { recursive: true, force: true });
   for (const parent of [dirname(folder), stateRoot()]) removeEmpty(parent);
 }
@@ -136,11 +145,17 @@ function removeEmpty(folder: string): void {
   }
 }
 
+const CLAIM_MS = 60_000;
+
+/** A folder whose owner died, or one without a record: claimed or removed by somebody who was killed right then. */
+function isAbandoned(folder: string): boolean {
+  const record = readResidue(folder);
+  if (record) return record.owner !== undefined && !isAlive(record.owner);
+  return Date.now() - (statSync(folder, { throwIfNoEntry: false })?.mtimeMs ?? Infinity) > CLAIM_MS;
+}
+
 /** Removes the folders under `parent` whose owner died without doing so. */
 export async function removeStale(parent: string): Promise<void> {
-  for (const name of existsSync(parent) ? readdirSync(parent) : []) {
-    const folder = join(parent, name);
-    const residue = readResidue(folder);
-    if (residue?.owner && !isAlive(residue.owner)) await removeResidue(folder);
-  }
+  for (const name of existsSync(parent) ? readdirSync(parent) : [])
+    if (isAbandoned(join(parent, name))) await removeResidue(join(parent, name));
 }
