@@ -119,7 +119,7 @@ class Desk implements OpenDesk {
     const before = call.id === undefined ? undefined : this.#held.get(call.id);
     if (before !== undefined) return { kind: 'admitted', lease: before };
     const snapshot = this.#options.snapshots.value;
-    if (snapshot === null) return unavailable('no configuration has arrived from the operator yet');
+    if (snapshot === null) return unavailable('no configuration of the operator is in force');
     const allowed = snapshot.binding.perAgentConcurrency;
     if (allowed !== null && this.inFlight >= allowed) return perAgentDenial(snapshot, allowed, this.inFlight);
     try {

@@ -63,7 +63,7 @@ export class Gateway {
     const { surface } = destination;
     try {
       if (!url.startsWith('/')) throw new AppError('invalid', 'the request target must be a path');
-      if (snapshot === null) throw new AppError('unavailable', 'no configuration has arrived from the operator yet');
+      if (snapshot === null) throw new AppError('unavailable', 'no configuration of the operator is in force');
       const exchange = { request, response, awaitsContinue, surface, snapshot, startedMs, gone: gone.signal };
       await this.#route(exchange, destination);
     } catch (reason) {

@@ -5,8 +5,11 @@ import type { SidecarSnapshot } from '../control/terms.ts';
 
 type Target = SidecarSnapshot['upstream'];
 
-/** Thinking models are silent for minutes before they answer. */
-const CONNECT_TIMEOUT_MS = 10_000;
+/**
+ * A lease is checked before the connection is made, and may then be two beats old (rule T2): with this on top the first
+ * byte still goes out within its lifetime.
+ */
+const CONNECT_TIMEOUT_MS = 4000;
 const MAX_RESPONSE_HEADER_BYTES = 65_536;
 /** Where the vendor says nothing itself: below what servers and their load balancers usually keep, or a call meets a closed one. */
 const KEEP_ALIVE_MS = 30_000;
