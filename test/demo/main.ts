@@ -2,9 +2,10 @@
 import { parseArgs } from 'node:util';
 import { startCluster } from '../cluster/cluster.ts';
 import { installChart, loadImages } from '../support/installation.ts';
+import type { Report } from '../support/glm-simulator/report.ts';
 import { startVendor } from '../support/vendor-in-cluster.ts';
 import { type AgentLogs, tally } from './agent-log.ts';
-import { CONCURRENCY, KEY, PLAN_PROMPTS, TEAMS, WINDOW_SECONDS } from './manifests.ts';
+import { CONCURRENCY, KEY, PLAN_PROMPTS, type Team, TEAMS, WINDOW_SECONDS } from './manifests.ts';
 import * as scenes from './scenes.ts';
 import { formatTable, type Row } from './table.ts';
 
@@ -32,6 +33,26 @@ interface RunReport {
   readonly vendorRefusals: number;
 }
 
+interface Spent {
+  readonly credits: string;
+  readonly cost: string;
+}
+
+/** As our own counters have it. */
+async function spentByQuota({ cluster }: scenes.Stage, team: Team): Promise<Spent> {
+  const usage = (await scenes.quotaStatus(cluster, team)).usage ?? [];
+  const used = (name: string): string => usage.find(({ limit }) => limit === name)?.used ?? '0';
+  return { credits: used('credits'), cost: used('cost') };
+}
+
+/** As the vendor's bill has it. */
+function spentByKey({ rows }: Report, team: Team): Spent {
+  const own = rows.filter(({ key }) => key === team.controlKey);
+  const sum = (value: (row: Report['rows'][number]) => number): string =>
+    String(Number(own.reduce((total, row) => total + value(row), 0).toFixed(9)));
+  return { credits: sum(({ credits }) => credits), cost: sum(({ usd }) => usd) };
+}
+
 /** Rows of one run: what the agents saw, and what the vendor counted. */
 async function summarize(run: string, stage: scenes.Stage, logs: readonly AgentLogs[]): Promise<RunReport> {
   const report = await stage.vendor.control.report();
@@ -39,10 +60,8 @@ async function summarize(run: string, stage: scenes.Stage, logs: readonly AgentL
   const rows = await Promise.all(
     TEAMS.map(async (team, i): Promise<Row> => {
       const counted = tally((await logs[i]?.lines()) ?? []);
-      const usage = (await scenes.quotaStatus(stage.cluster, team)).usage ?? [];
-      const used = (name: string): string =>
-        run === 'glmquota' ? (usage.find(({ limit }) => limit === name)?.used ?? '0') : '-';
-      return { run, pool: team.name, ...counted, credits: used('credits'), cost: used('cost'), overAdmission: '' };
+      const spent = run === 'glmquota' ? await spentByQuota(stage, team) : spentByKey(report, team);
+      return { run, pool: team.name, ...counted, ...spent, overAdmission: '' };
     }),
   );
   const sum = (key: 'calls' | 'granted' | 'refusedByUs' | 'refusedByVendor' | 'tokens'): number =>
@@ -82,7 +101,7 @@ async function main(): Promise<number> {
   };
   const account = {
     id: 'demo',
-    keys: [KEY],
+    keys: [KEY, ...TEAMS.map(({ controlKey }) => controlKey)],
     billing: 'CodingPlan' as const,
     windows: [window],
     concurrency: { default: CONCURRENCY },

@@ -5,9 +5,10 @@ export const PLAN_PROMPTS = 120;
 export const CONCURRENCY = 3;
 export const KEY = 'demo-key.demo-secret';
 
+/** The keys of the control run are of the same account: the vendor then tells the teams apart in its bill. */
 export const TEAMS = [
-  { name: 'team-a', share: '50%', client: 'openai' },
-  { name: 'team-b', share: '25%', client: 'anthropic' },
+  { name: 'team-a', share: '50%', client: 'openai', controlKey: 'demo-control.secret-a' },
+  { name: 'team-b', share: '25%', client: 'anthropic', controlKey: 'demo-control.secret-b' },
 ] as const;
 export type Team = (typeof TEAMS)[number];
 
@@ -134,9 +135,9 @@ export function controlDeployment(
   const container = agentContainer(team, image);
   const env = {
     OPENAI_BASE_URL: `${vendor.origin}/api/coding/paas/v4`,
-    OPENAI_API_KEY: KEY,
+    OPENAI_API_KEY: team.controlKey,
     ANTHROPIC_BASE_URL: `${vendor.origin}/api/anthropic`,
-    ANTHROPIC_AUTH_TOKEN: KEY,
+    ANTHROPIC_AUTH_TOKEN: team.controlKey,
     NODE_EXTRA_CA_CERTS: '/etc/vendor/ca.crt',
   };
   return [
