@@ -14,7 +14,7 @@ export interface Metric {
   readonly peers: Readonly<Record<string, number>>;
 }
 
-const RESULTS = join(import.meta.dirname, 'results');
+export const RESULTS = join(import.meta.dirname, 'results');
 
 function meets({ value, goal, better }: Metric): string {
   if (goal === null) return '';
