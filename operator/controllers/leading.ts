@@ -70,6 +70,7 @@ class Leadership {
     readonly catalog: StatusWriter<CatalogStatus>;
     readonly pool: StatusWriter<PoolStatus>;
   };
+  readonly #quotas: QuotaStatus;
   readonly #pool: PoolReconciler;
   readonly #queues: Readonly<Record<ControllerName, Controller['queue']>>;
   readonly controllers: readonly Controller[];
@@ -94,7 +95,7 @@ class Leadership {
     const trees = new TreeSync({ world, engine, hashes, term, board, clock, log });
     const shared = { world, board, hashes, clock };
     const accounts = new AccountStatus({ ...shared, accounts: caches.accounts, writer: this.#writers.account });
-    const quotas = new QuotaStatus({ ...shared, quotas: caches.quotas, writer: this.#writers.quota });
+    this.#quotas = new QuotaStatus({ ...shared, quotas: caches.quotas, writer: this.#writers.quota });
     const { catalogs } = caches;
     const catalog = new CatalogReconciler({ client, catalogs, shipped, writer: this.#writers.catalog, clock, log });
     const namespaces = () =>
@@ -104,7 +105,7 @@ class Leadership {
     const made = {
       tree: this.#controller('tree', (id, each) => trees.reconcile(id, each), TREE_LIMITS),
       glmaccount: this.#controller('glmaccount', (id, each) => accounts.reconcile(id, each), STATUS_LIMITS),
-      glmquota: this.#controller('glmquota', (id, each) => quotas.reconcile(id, each), STATUS_LIMITS),
+      glmquota: this.#controller('glmquota', (id, each) => this.#quotas.reconcile(id, each), STATUS_LIMITS),
       glmcatalog: this.#controller('glmcatalog', (id, each) => catalog.reconcile(id, each), {}),
       agentpool: this.#controller('agentpool', (id, each) => this.#pool.reconcile(id, each), STATUS_LIMITS),
     };
@@ -171,6 +172,7 @@ class Leadership {
     if (after === undefined || current === null) return;
     this.#queues.glmaccount.add(account);
     for (const id of quotasConcerned(current, account, { before, after })) this.#queues.glmquota.add(id);
+    for (const id of this.#quotas.takeWaiting(account)) this.#queues.glmquota.add(id);
   }
 
   /** All of them: most extend the default one. */

@@ -19,9 +19,7 @@ export function quotasConcerned(
 
 function changedNodes(before: SyncState | undefined, after: SyncState): ReadonlySet<NodeName> | 'all' {
   if (before?.kind !== 'applied' || after.kind !== 'applied') return 'all';
-  const [old, fresh] = [before.snapshot, after.snapshot];
-  if (old.configHash !== fresh.configHash || !isDeepStrictEqual(old.revision, fresh.revision)) return 'all';
-  return nodesThatDiffer(old, fresh);
+  return nodesThatDiffer(before.snapshot, after.snapshot);
 }
 
 function nodesThatDiffer(old: TreeSnapshot, fresh: TreeSnapshot): ReadonlySet<NodeName> {

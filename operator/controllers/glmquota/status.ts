@@ -26,6 +26,8 @@ export interface QuotaStatusOptions {
 
 export class QuotaStatus {
   readonly #options: QuotaStatusOptions;
+  /** By account: quotas that were looked at before Redis held their tree. */
+  readonly #waiting = new Map<string, Set<string>>();
 
   constructor(options: QuotaStatusOptions) {
     this.#options = options;
@@ -39,12 +41,25 @@ export class QuotaStatus {
     if (target === undefined || compiled === undefined) return DONE;
     if (compiled.account === null && !world.isAllKnown) return { kind: 'again', afterMs: SETTLING_MS };
     const sync = this.#syncOf(compiled);
-    if (sync === null) return DONE;
+    if (sync === null) return this.#wait(compiled.account ?? '', id);
     const { verdict, overcommitted, effective, path } = compiled;
     const conditions = readConditions(writer.current(target).status);
     const generation = world.generationOf('GLMQuota', id);
     const facts = { generation, conditions, verdict, overcommitted, effective, sync, path };
     return writer.write(target, planNodeStatus(facts, clock.nowMs()), signal);
+  }
+
+  /** The quotas that wait for a change of this account's tree, once. */
+  takeWaiting(account: string): Iterable<string> {
+    const waiting = this.#waiting.get(account) ?? [];
+    this.#waiting.delete(account);
+    return waiting;
+  }
+
+  #wait(account: string, id: string): Outcome {
+    const waiting = this.#waiting.get(account) ?? new Set();
+    this.#waiting.set(account, waiting.add(id));
+    return DONE;
   }
 
   /** Null while Redis is not known to hold the tree as it is compiled now. */

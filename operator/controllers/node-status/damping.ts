@@ -12,7 +12,8 @@ const THRESHOLDS = [80, 90, 95, 100] as const;
 /** `written`: what stands in the object; `sinceMs`: how long ago this process wrote it, Infinity if it did not. */
 export function decideNodeWrite(written: unknown, wanted: NodeStatus, sinceMs: number): WriteDecision {
   const before = (typeof written === 'object' && written !== null ? written : {}) as Partial<NodeStatus>;
-  if (isDeepStrictEqual(before, wanted)) return { kind: 'none' };
+  // Every change of a tree changes its revision: writing that to all its quotas would cost a write each.
+  if (isDeepStrictEqual({ ...before, revision: wanted.revision }, { ...wanted })) return { kind: 'none' };
   if (!isDeepStrictEqual(settledPart(before), settledPart(wanted))) return { kind: 'now' };
   const restMs = isSignificant(before, wanted) ? DAMPED_MS : SETTLED_MS;
   return sinceMs >= restMs ? { kind: 'now' } : { kind: 'later', afterMs: restMs - sinceMs };
@@ -20,14 +21,11 @@ export function decideNodeWrite(written: unknown, wanted: NodeStatus, sinceMs: n
 
 /** What changes because somebody changed something. */
 function settledPart(status: Partial<NodeStatus>): unknown {
-  const { observedGeneration, conditions, effective, revision } = status;
-  return {
-    observedGeneration,
-    conditions,
-    effective,
-    revision,
-    isStopped: status.blockedBy?.endsWith('/stop') ?? false,
-  };
+  const { observedGeneration, effective } = status;
+  // Messages may quote what changes by itself, such as the words of a failed connection.
+  const conditions = (status.conditions ?? []).map((each) => [each.type, each.status, each.reason]);
+  const isStopped = status.blockedBy?.endsWith('/stop') ?? false;
+  return { observedGeneration, conditions, effective, isStopped };
 }
 
 function isSignificant(before: Partial<NodeStatus>, wanted: NodeStatus): boolean {

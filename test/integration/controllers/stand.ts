@@ -78,13 +78,13 @@ export class Stand implements AsyncDisposable {
   /** Runs the role `controller` inside this process until the returned handle is disposed of. */
   startController(
     name = 'controller-0',
-    redisUrl = this.redis.url,
+    leaderTimings: Partial<LeaderTimings> = FAST,
   ): AsyncDisposable & { readonly ended: Promise<string> } {
     const stop = new AbortController();
     const clock = systemClock;
     const config = kubeConfigOf(this.server.kubeconfig);
     const connections = [new Connection(config, clock), new Connection(config, clock)] as const;
-    const link = openRedis(redisUrl);
+    const link = openRedis(this.redis.url);
     const ended = runControllerRole(
       {
         connection: connections[0],
@@ -92,7 +92,7 @@ export class Stand implements AsyncDisposable {
         engine: createAdminEngine({ redis: link }),
         ping: async () => void (await link.ping()),
         lease: { namespace: 'default', name: 'glmquota-controller' },
-        leaderTimings: FAST,
+        leaderTimings,
         podName: name,
         userAgent: 'glmquota-test/1',
         allowedOrigins: ['https://allowed.example'],

@@ -120,10 +120,21 @@ test('an unchanged status is never written', () => {
   expect(decideNodeWrite(used(40), used(40), Number.POSITIVE_INFINITY)).toEqual({ kind: 'none' });
 });
 
+test('a new revision alone is no reason to write', () => {
+  const wanted = { ...used(40), revision: '1000.2.8' };
+  expect(decideNodeWrite(used(40), wanted, Number.POSITIVE_INFINITY)).toEqual({ kind: 'none' });
+});
+
 test('a turned condition is written at once', () => {
   const stopped: NodeVerdict = { active: false, reason: 'Stopped', message: 'held', blockedBy: 'quota:ns/team' };
   const wanted = planNodeStatus(facts([node('quota:ns/team')], { verdict: stopped }), nowMs);
   expect(decideNodeWrite(used(40), wanted, 0)).toEqual({ kind: 'now' });
+});
+
+test('words of a message that change are written at most every ten seconds', () => {
+  const away = (message: string): NodeStatus =>
+    planNodeStatus(facts([], { sync: { kind: 'away', message, snapshot: null } }), nowMs);
+  expect(decideNodeWrite(away('refused'), away('timed out'), 1000)).toEqual({ kind: 'later', afterMs: 9000 });
 });
 
 test('use that grew by five percent is written at most every ten seconds', () => {
