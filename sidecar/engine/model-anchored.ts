@@ -169,6 +169,10 @@ export class AnchoredWindow {
     for (const period of this.periods) {
       period.settled += 1;
       period.used = Math.max(period.used, used - reserved);
+      const start = Math.max(wall, period.floor);
+      period.lo ??= start;
+      period.firstSent ??= start;
+      period.soft = Math.max(period.soft ?? 0, wall);
     }
   }
 }

@@ -64,33 +64,35 @@ export async function openTestEngine(socketPath: string): Promise<TestEngine> {
   const admin = createAdminEngine({ redis, variant: INJECTED });
   await admin.loadLibrary();
   let us = START_MS * 1000;
-  let generation = 0;
   const setUs = async (next: number): Promise<void> => {
     us = next;
     await redis.set(`q:{${TREE_KEY}}:clock`, String(us));
   };
   await setUs(us);
-  const open = (): TestEngine => ({
-    redis,
-    admin,
-    ...spied(createSidecarEngine({ redis, treeKey: TREE_KEY, variant: INJECTED })),
-    fresh: open,
-    get nowMs() {
-      return Math.floor(us / 1000);
-    },
-    setUs,
-    advance: (ms) => setUs(us + ms * 1000),
-    restartAs: async (identity) => void (await redis.set(`q:{${TREE_KEY}}:identity`, identity)),
-    wipe: async () => {
-      await redis.flushall();
-      await setUs(us);
-    },
-    configure: async (nodes, revision = {}) => {
-      const next = { leaseCreatedMs: START_MS, transitions: 0, generation: ++generation, ...revision };
-      const reply = await admin.configure(treeOf(nodes), next);
-      if (reply.kind !== 'applied') throw new Error(`configure was answered ${JSON.stringify(reply)}`);
-    },
-  });
+  const open = (): TestEngine => {
+    let generation = 0;
+    return {
+      redis,
+      admin,
+      ...spied(createSidecarEngine({ redis, treeKey: TREE_KEY, variant: INJECTED })),
+      fresh: open,
+      get nowMs() {
+        return Math.floor(us / 1000);
+      },
+      setUs,
+      advance: (ms) => setUs(us + ms * 1000),
+      restartAs: async (identity) => void (await redis.set(`q:{${TREE_KEY}}:identity`, identity)),
+      wipe: async () => {
+        await redis.flushall();
+        await setUs(us);
+      },
+      configure: async (nodes, revision = {}) => {
+        const next = { leaseCreatedMs: START_MS, transitions: 0, generation: ++generation, ...revision };
+        const reply = await admin.configure(treeOf(nodes), next);
+        if (reply.kind !== 'applied') throw new Error(`configure was answered ${JSON.stringify(reply)}`);
+      },
+    };
+  };
   return open();
 }
 

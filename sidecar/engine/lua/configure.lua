@@ -85,8 +85,12 @@ local function seed(call, record, limit, used)
     follow_owner(window, timeline)
   end
   each_period(window, function(period)
-    if period.k then period.k = period.k + 1 end
     period.u = math.max(period.u, used - period.r)
+    if not period.k then return end
+    period.k = period.k + 1
+    local start = math.max(call.meta.wall_ms, period.fl)
+    period.lo, period.sl = period.lo or start, period.sl or start
+    period.sf = math.max(period.sf or 0, call.meta.wall_ms)
   end)
 end
 
