@@ -31,8 +31,7 @@ export type BindVerdict =
   | { readonly kind: 'bound'; readonly billing: Billing }
   | { readonly kind: 'refused'; readonly message: string };
 
-export const SKIP_REASONS = ['NotRequested', 'OptedOut', 'AlreadyInjected'] as const;
-export type SkipReason = (typeof SKIP_REASONS)[number];
+type SkipReason = 'NotRequested' | 'OptedOut' | 'AlreadyInjected';
 
 export type InjectDecision =
   | { readonly kind: 'skip'; readonly reason: SkipReason }

@@ -4,7 +4,7 @@ import type { NamespaceShape, Pod } from './pod-shape.ts';
 export const ANNOTATION_QUOTA = 'glmquota.io/quota';
 export const ANNOTATION_CONTAINERS = 'glmquota.io/containers';
 export const ANNOTATION_ENV = 'glmquota.io/env';
-export const ANNOTATION_CONCURRENCY = 'glmquota.io/concurrency';
+const ANNOTATION_CONCURRENCY = 'glmquota.io/concurrency';
 
 export interface Options {
   readonly quota: string;

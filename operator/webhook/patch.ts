@@ -3,7 +3,7 @@ import type { EnvironmentVariable } from '../trees/agent-environment.ts';
 import { type Container, type PatchOperation, type Pod, pointer } from './pod-shape.ts';
 import { SIDECAR_NAME, SOCKET_MOUNT, sidecarVolumes } from './sidecar-container.ts';
 
-export const ANNOTATION_STATUS = 'glmquota.io/status';
+const ANNOTATION_STATUS = 'glmquota.io/status';
 export const LABEL_INJECTED = 'glmquota.io/injected';
 
 export interface Injection {

@@ -2,8 +2,8 @@
 import type { Container, EnvVar, Volume, VolumeMount } from './pod-shape.ts';
 
 export const SIDECAR_NAME = 'glmquota-sidecar';
-export const TOKEN_VOLUME = 'glmquota-token';
-export const SOCKET_VOLUME = 'glmquota-socket';
+const TOKEN_VOLUME = 'glmquota-token';
+const SOCKET_VOLUME = 'glmquota-socket';
 export const TOKEN_AUDIENCE = 'glmquota';
 export const SOCKET_MOUNT: VolumeMount = { name: SOCKET_VOLUME, mountPath: '/var/run/glmquota' };
 

@@ -1,5 +1,5 @@
 /** Identifiers and randomness enter the program here. */
-import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 
 const ID_BYTES = 16;
 /** Asking the kernel costs twenty times what an identifier does: ask for many at once. */
@@ -15,11 +15,6 @@ export function newId(): string {
   }
   poolAt += ID_BYTES;
   return pool.toString('base64url', poolAt - ID_BYTES, poolAt);
-}
-
-/** A fresh RFC 9562 UUID, for places whose format demands one. */
-export function newUuid(): string {
-  return randomUUID();
 }
 
 /** A number in [0, 1), for jitter only. */

@@ -37,7 +37,9 @@ test('the definitions in the chart are those of crds/, kept when the release goe
   const sources = readdirSync(join(root, 'crds')).filter((file) => file.endsWith('.yaml'));
   const expected = sources.map((file) => parse(readFileSync(join(root, 'crds', file), 'utf8'))[0]?.metadata.name);
   const definitions = objects.filter(({ kind }) => kind === 'CustomResourceDefinition');
-  expect(definitions.map(({ metadata }) => metadata.name).toSorted()).toEqual(expected.toSorted());
+  expect(definitions.map(({ metadata }) => metadata.name).toSorted((a, b) => a.localeCompare(b))).toEqual(
+    expected.toSorted((a = '', b = '') => a.localeCompare(b)),
+  );
   for (const { metadata } of definitions) expect(metadata.annotations?.['helm.sh/resource-policy']).toBe('keep');
 });
 
