@@ -94,9 +94,9 @@ test('a native sidecar is ready before the main container starts and ends after 
   });
   await apply(scriptPod(node, 'paired', main, { spec: { initContainers: [sidecar] } }));
   await ready('paired');
-  await waitFor('the first line', async () =>
-    (await cluster.kubectl(['logs', 'paired', '-c', 'main'])).includes('start'),
-  );
+  const hasStarted = async (): Promise<boolean> =>
+    (await cluster.kubectl(['logs', 'paired', '-c', 'main'])).includes('start');
+  await waitFor('the first line', hasStarted, { intervalMs: 300 });
   const logs = cluster.kubectl(['logs', '-f', 'paired', '-c', 'main']);
   await cluster.kubectl(['delete', 'pod', 'paired', '--wait']);
   expect(await logs).toBe('at the start: still there\nat the end: still there\n');

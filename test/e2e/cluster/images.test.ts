@@ -54,12 +54,13 @@ async function addressOf(pod: string): Promise<string> {
   return cluster.kubectl(['get', 'pod', pod, '-o', 'jsonpath={.status.podIP}']);
 }
 
-async function ended(pod: string): Promise<number> {
+/** Exit codes of pods that fail. */
+async function failures(pods: readonly string[]): Promise<number[]> {
+  const names = pods.map((pod) => `pod/${pod}`);
+  await cluster.kubectl(['wait', '--for=jsonpath={.status.phase}=Failed', '--timeout=120s', ...names]);
   const path = '{.status.containerStatuses[0].state.terminated.exitCode}';
-  const code = await waitFor(`the end of ${pod}`, () =>
-    cluster.kubectl(['get', 'pod', pod, '-o', `jsonpath=${path}`]).then((text) => text || undefined),
-  );
-  return Number(code);
+  const codes = pods.map((pod) => cluster.kubectl(['get', 'pod', pod, '-o', `jsonpath=${path}`]));
+  return (await Promise.all(codes)).map(Number);
 }
 
 test('the redis image serves with its data on a volume', async () => {
@@ -89,7 +90,7 @@ test('the product image knows its roles, and each says what configuration it lac
   const image = await load('glmquota');
   const roles = ['sidecar', 'controller', 'edge', 'unknown'];
   await Promise.all(roles.map((role) => runPod(role, image, { args: [role] })));
-  const codes = await Promise.all(roles.map((role) => ended(role)));
+  const codes = await failures(roles);
   const logs = await Promise.all(roles.map((role) => cluster.kubectl(['logs', role])));
   expect(codes[3]).toBe(64);
   expect(logs[3]).toContain('sidecar|controller|edge');
