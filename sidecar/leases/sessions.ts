@@ -56,8 +56,9 @@ export class Sessions implements AsyncDisposable {
     if (this.#current !== null && snapshot === this.#snapshot) return this.#current;
     const key = JSON.stringify([snapshot.binding.treeKey, snapshot.redis]);
     if (this.#current?.key !== key) {
-      if (this.#current !== null) void this.#retire(this.#current);
+      const before = this.#current;
       this.#current = this.#start(key, snapshot);
+      if (before !== null) void this.#retire(before);
     }
     this.#snapshot = snapshot;
     return this.#current;

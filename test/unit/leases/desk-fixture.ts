@@ -18,17 +18,22 @@ export function deskWith(snapshot: SidecarSnapshot | null = snapshotOf()) {
   const engine = new ScriptedEngine();
   const snapshots = createCell(snapshot);
   const closed: string[] = [];
+  /** Trees whose Redis cannot be used. */
+  const failToOpen = new Set<string>();
   const { metrics, registry } = metricsForTest();
   const desk = createLeaseDesk({
     snapshots,
-    openEngine: ({ binding }) => engine.opened(() => closed.push(binding.treeKey)),
+    openEngine: ({ binding }) => {
+      if (failToOpen.has(binding.treeKey)) throw new Error('no such Redis');
+      return engine.opened(() => closed.push(binding.treeKey));
+    },
     processId: 'pod-1',
     clock,
     log: quiet,
     metrics,
   });
   open.push(desk);
-  return { clock, engine, snapshots, desk, closed, registry };
+  return { clock, engine, snapshots, desk, closed, failToOpen, registry };
 }
 
 export async function admitted(desk: ReturnType<typeof deskWith>['desk']): Promise<HeldLease> {

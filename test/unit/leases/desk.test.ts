@@ -159,3 +159,14 @@ test('verdicts and leases are counted', async () => {
   expect(text).toContain('glmquota_calls_in_flight 1');
   expect(text).toContain('glmquota_verdicts_total{verdict="Window"} 0');
 });
+
+test('settings of Redis that cannot be used make calls unavailable, and the former ones serve again when they return', async () => {
+  const { desk, snapshots, failToOpen } = deskWith();
+  const first = snapshots.value;
+  await admitted(desk);
+  failToOpen.add('other');
+  snapshots.set(snapshotOf({ treeKey: 'other' }, 8));
+  expect(await desk.admit(CALL, never)).toMatchObject({ kind: 'unavailable' });
+  snapshots.set(first);
+  await admitted(desk);
+});
