@@ -26,6 +26,8 @@ export function storeError(reason: unknown): AppError {
     return new AppError('unavailable', `Redis cannot be asked: ${reason.message}`, { cause: reason });
   const known = PREFIXES[reason.message.split(' ', 1)[0] ?? ''];
   if (known) return new AppError(known.code, known.message, { cause: reason });
+  if (reason.message.startsWith('ERR The user executing the script'))
+    return new AppError('forbidden', 'this Redis user may not do that', { cause: reason });
   if (reason.message.startsWith('ERR Function not found'))
     return new AppError('unavailable', 'the function library is not loaded', { cause: reason });
   return new AppError('internal', reason.message, { cause: reason });

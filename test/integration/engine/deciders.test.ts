@@ -14,7 +14,9 @@ test('W1 the path comes from the config record: leaf, ancestors, account and the
   ]);
   await rules.grant('1', { leaf: 'quota:a/leaf', model: 'glm-5.3' });
   await rules.grant('2', { leaf: 'quota:a/leaf', model: 'not in the catalog' });
-  const counts = ['account', 'quota:a/team', 'quota:a/leaf', 'model:glm-5.3', 'model:other'].map(rules.inFlight);
+  const counts = ['account', 'quota:a/team', 'quota:a/leaf', 'model:glm-5.3', 'model:other'].map((name) =>
+    rules.inFlight(name),
+  );
   expect(await Promise.all(counts)).toEqual([2, 2, 2, 1, 1]);
 });
 
