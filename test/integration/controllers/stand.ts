@@ -79,10 +79,11 @@ export class Stand implements AsyncDisposable {
   startController(
     name = 'controller-0',
     leaderTimings: Partial<LeaderTimings> = FAST,
+    { kubeconfig = this.server.kubeconfig, namespace = 'default' } = {},
   ): AsyncDisposable & { readonly ended: Promise<string> } {
     const stop = new AbortController();
     const clock = systemClock;
-    const config = kubeConfigOf(this.server.kubeconfig);
+    const config = kubeConfigOf(kubeconfig);
     const connections = [new Connection(config, clock), new Connection(config, clock)] as const;
     const link = openRedis(this.redis.url);
     const ended = runControllerRole(
@@ -91,7 +92,7 @@ export class Stand implements AsyncDisposable {
         leaseConnection: connections[1],
         engine: createAdminEngine({ redis: link }),
         ping: async () => void (await link.ping()),
-        lease: { namespace: 'default', name: 'glmquota-controller' },
+        lease: { namespace, name: 'glmquota-controller' },
         leaderTimings,
         podName: name,
         userAgent: 'glmquota-test/1',
