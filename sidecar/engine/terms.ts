@@ -135,6 +135,7 @@ export type Verdict =
       readonly amount: number;
       /** Server time at which this limit may admit the call; null: unknown (a slot frees, a person resumes). */
       readonly retryAtMs: number | null;
+      /** Both are the server's wall time: their difference is the wait. (A grant's times are logical time.) */
       readonly serverNowMs: number;
     }
   /** The caller's snapshot is out of date; it must wait for the tree of `generation`. */

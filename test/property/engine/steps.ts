@@ -83,7 +83,7 @@ const settling: fc.Arbitrary<Settling> = fc.record({
 });
 
 const durations = fc.oneof(
-  fc.constantFrom(0, 1, 50, 400, 1000, 2500, 4999, 5000, 7600, 12_000, 15_000, 16_000, 20_000, 32_000, 61_000),
+  fc.constantFrom(0, 1, 50, 400, 1000, 2500, 4999, 5000, 7600, 11_500, 12_000, 15_000, 20_000, 29_500, 30_500, 60_000),
   fc.integer({ min: 0, max: 40_000 }),
   fc.constantFrom(-1, -3000, -12_000, 700_000),
 );
