@@ -20,6 +20,7 @@ import { startHealth } from './runtime/health.ts';
 import { LeaderElection, type LeaderTimings } from './runtime/leader.ts';
 import { createRuntimeMetrics } from './runtime/metrics.ts';
 import type { Reflector } from './runtime/reflector.ts';
+import type { WorkQueue } from './runtime/work-queue.ts';
 import { createCalendar } from './trees/calendar.ts';
 
 /** A cache that heard nothing for this long is stuck for good: watches and lists answer every few minutes at least. */
@@ -61,6 +62,7 @@ export async function runControllerRole(options: ControllerRoleOptions, signal: 
   const deployments = watchResource(cacheOptions, DEPLOYMENTS, observeDeployment, { labelSelector: POOL_LABEL });
   const reflectors = [...ours, pools.reflector, deployments.reflector];
   const stores = [...Object.values(caches), pools.store, deployments.store];
+  const queues = new Set<WorkQueue>();
   const engine = new KeptEngine(options.engine);
   const world = new World({
     caches,
@@ -83,7 +85,10 @@ export async function runControllerRole(options: ControllerRoleOptions, signal: 
       redis: (each) => options.ping(each),
     },
     registry,
-    observe: () => stores.forEach((store) => metrics.storeObjects.set({ resource: store.name }, store.size)),
+    observe: () => {
+      for (const store of stores) metrics.storeObjects.set({ resource: store.name }, store.size);
+      for (const queue of queues) queue.observe();
+    },
     clock,
   });
   const recorder = new EventRecorder({ client, clock, log, controller: 'glmquota.io/controller', instance: podName });
@@ -103,7 +108,7 @@ export async function runControllerRole(options: ControllerRoleOptions, signal: 
       const synced = await Promise.all(stores.map((store) => store.waitSynced(either))).catch(() => null);
       if (synced === null) return;
       const parts = { client, engine, world, caches, pools: pools.store, deployments: deployments.store };
-      await lead({ ...parts, shipped: options.shipped, recorder, clock, log, metrics }, term, signal);
+      await lead({ ...parts, shipped: options.shipped, recorder, clock, log, metrics, queues }, term, signal);
     });
   } finally {
     health.drain();

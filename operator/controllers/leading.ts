@@ -51,6 +51,8 @@ export interface LeadingOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics?: RuntimeMetrics;
+  /** The queues of a leader, while it leads: their gauges age between reads. */
+  readonly queues: Set<Controller['queue']>;
 }
 
 /** Runs all controllers until the signal aborts (they end what is under way) or the term is lost (they stop at once). */
@@ -123,6 +125,10 @@ class Leadership {
   connect(): DisposableStack {
     const { world, caches, pools, deployments } = this.#options;
     const stack = new DisposableStack();
+    for (const queue of Object.values(this.#queues)) {
+      this.#options.queues.add(queue);
+      stack.defer(() => this.#options.queues.delete(queue));
+    }
     stack.use(world.subscribe(() => this.#worldChanged()));
     stack.use(this.#board.subscribe((account, before) => this.#treeChanged(account, before)));
     stack.use(caches.catalogs.subscribe(() => this.#catalogsChanged()));

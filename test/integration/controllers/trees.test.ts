@@ -1,7 +1,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { GLM_ACCOUNTS, GLM_CATALOGS, GLM_QUOTAS } from '#operator/controllers/world/kinds.ts';
+import { treeKeyOf } from '#operator/trees/names.ts';
+import { createSidecarEngine } from '#sidecar/engine/client.ts';
+import { NOTHING } from '#test/support/engine.ts';
 import { until } from '../../unit/runtime/await-until.ts';
-import { Stand } from './stand.ts';
+import { openRedis, Stand } from './stand.ts';
 
 let stand: Stand;
 let controller: ReturnType<Stand['startController']>;
@@ -139,11 +142,51 @@ test('a stopped account stops its quotas, by node and by condition', async () =>
   expect(await stand.eventually(GLM_QUOTAS, team, 'Ready', 'True QuotaActive')).toBe('True QuotaActive');
 });
 
+test('what calls use shows in the status, in the amounts people wrote', async () => {
+  const key = treeKeyOf(account);
+  const link = openRedis(stand.redis.url);
+  const engine = createSidecarEngine({ redis: link, treeKey: key });
+  const { generation } = (await stand.tree(account))!.revision;
+  const reserve = { ...NOTHING, requests: 1, inputTokens: 10 };
+  const leaf = 'quota:team/team-a';
+  let epoch: number | null = null;
+  for (let call = 0; call < 16; call++) {
+    const request = {
+      id: `call-${call}`,
+      owner: 'pod-1',
+      leaf,
+      model: 'glm-5.3',
+      generation,
+      reserve,
+      maxRuntimeMs: 60_000,
+    };
+    let verdict = await engine.acquire({ ...request, epoch });
+    if (verdict.kind === 'epoch') verdict = await engine.acquire({ ...request, epoch: (epoch = verdict.epoch) });
+    if (verdict.kind !== 'granted') throw new Error(JSON.stringify(verdict));
+    const times = { sentAfterMs: 1, firstByteAfterMs: 2 };
+    const { id, fence } = verdict;
+    await engine.settle([{ id, fence, outcome: 'completed', actual: reserve, ...times }]);
+  }
+  link.disconnect();
+  await until(async () => (await stand.status(GLM_QUOTAS, team))['usedPercent'] === 80, 'sixteen of twenty');
+  const { usage } = await stand.status(GLM_QUOTAS, team);
+  expect(usage).toMatchObject([{ limit: 'daily', resource: 'Requests', amount: '20', used: '16', percent: 80 }]);
+});
+
+test('a deleted quota leaves the tree, and made again finds its running window', async () => {
+  await stand.client.delete(GLM_QUOTAS, team);
+  const nodeOf = async () => (await stand.tree(account))?.nodes.find(({ name }) => name === 'quota:team/team-a');
+  await until(async () => (await nodeOf()) === undefined, 'the node is gone');
+  const limits = [{ name: 'daily', resource: 'Requests', amount: 20, window: { type: 'Calendar', period: 'Day' } }];
+  await stand.quota(team, { accountRef: account, limits, concurrency: { max: 2 } });
+  expect(await stand.eventually(GLM_QUOTAS, team, 'Ready', 'True QuotaActive')).toBe('True QuotaActive');
+  expect((await nodeOf())?.usage[0]?.used).toBe(16);
+});
+
 test('trees that Redis lost are back within ten seconds, under the same generation', async () => {
   const before = await stand.tree(account);
   const started = performance.now();
-  const { Redis } = await import('ioredis');
-  const link = new Redis(stand.redis.url);
+  const link = openRedis(stand.redis.url);
   await link.flushall();
   link.disconnect();
   await until(async () => (await stand.tree(account)) !== null, 'the tree is back');
