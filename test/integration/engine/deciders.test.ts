@@ -143,6 +143,7 @@ test('inv-I5, inv-I6 asking twice charges once, and a cancelled id is never gran
   expect(await rules.acquire('1')).toEqual(grant);
   expect(await rules.acquire('1', { owner: 'somebody else' })).toEqual({ kind: 'done' });
   expect(await rules.usage('account', 'five-hour')).toMatchObject({ reserved: 1 });
+  expect(await rules.settle({ ...grant, fence: grant.fence + 1 })).toEqual({ kind: 'unknown' });
   expect(await rules.settle(grant)).toMatchObject({ kind: 'settled' });
   expect(await rules.settle(grant)).toEqual({ kind: 'unknown' });
   expect(await rules.acquire('1')).toEqual({ kind: 'done' });

@@ -60,7 +60,10 @@ test('N1 a window all of whose calls were refunded is not open', async () => {
   expect(await rules.usage('account', 'five-hour')).toMatchObject({ used: 1, resetsAtMs: end });
 });
 
-test('N1 a settlement whose window has ended since its lease expired is charged to the one that runs', async () => {
+test.each([
+  ['the one that runs', true],
+  ['a new one', false],
+])('N1 a settlement whose window has ended since its lease expired is charged to %s', async (_which, open) => {
   const tokens = limit('tokens', 1000, { resource: 'Tokens' });
   await rules.engine.configure(account(tokens));
   const cutOff = await rules.grant('1', { reserve: { ...ONE, inputTokens: 10 } });
@@ -69,8 +72,9 @@ test('N1 a settlement whose window has ended since its lease expired is charged 
     await rules.engine.sidecar.cancel('time passes');
   }
   expect(await rules.usage('account', 'tokens')).toMatchObject({ used: 0, reserved: 0 });
+  if (open) await rules.settle(await rules.grant('2'), { actual: { ...ONE, inputTokens: 1 } });
   await rules.settle(cutOff, { actual: { ...ONE, inputTokens: 500 } });
-  expect(await rules.usage('account', 'tokens')).toMatchObject({ used: 500 });
+  expect(await rules.usage('account', 'tokens')).toMatchObject({ used: open ? 501 : 500 });
 });
 
 test('N2 a calendar window changes at the boundaries that configure brought, and not back with a clock set back', async () => {
