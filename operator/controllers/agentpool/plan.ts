@@ -81,16 +81,46 @@ export function planDeployment(pool: AgentPool): KubeIntent {
 }
 
 interface ContainerLike {
-  readonly resources?: { readonly limits?: Readonly<Record<string, unknown>> };
+  readonly resources?: {
+    readonly limits?: Readonly<Record<string, unknown>>;
+    readonly requests?: Readonly<Record<string, unknown>>;
+  };
 }
+
+/** Without a request Kubernetes would reserve the whole limit, and agents idle most of the time. */
+const RESERVED_MEMORY = '256Mi';
 
 function withMemoryLimit(containers: unknown, memory: string): unknown {
   if (!Array.isArray(containers)) return containers;
   return containers.map((container: ContainerLike) => {
-    const limits = container.resources?.limits;
+    const { limits, requests } = container.resources ?? {};
     if (limits?.['memory'] !== undefined) return container;
-    return { ...container, resources: { ...container.resources, limits: { ...limits, memory } } };
+    const isReserved = requests?.['memory'] !== undefined || bytesOf(memory) <= bytesOf(RESERVED_MEMORY);
+    const reserved = isReserved ? requests : { ...requests, memory: RESERVED_MEMORY };
+    const resources = {
+      ...container.resources,
+      limits: { ...limits, memory },
+      ...(reserved === undefined ? {} : { requests: reserved }),
+    };
+    return { ...container, resources };
   });
+}
+
+const UNITS: Readonly<Record<string, number>> = {
+  k: 1e3,
+  M: 1e6,
+  G: 1e9,
+  T: 1e12,
+  Ki: 2 ** 10,
+  Mi: 2 ** 20,
+  Gi: 2 ** 30,
+  Ti: 2 ** 40,
+};
+
+/** Bytes of a memory quantity of the form that `perAgent.memory` takes. */
+function bytesOf(quantity: string): number {
+  const unit = quantity.replace(/^\d+/, '');
+  return Number.parseInt(quantity, 10) * (UNITS[unit] ?? 1);
 }
 
 /** What the API server says of the Deployment; null: there is none. */

@@ -60,10 +60,22 @@ test('a quota without a namespace is one of the pool’s own', () => {
 test('only containers without a memory limit get the default one', () => {
   const { containers } = deploymentOf(pool()).spec.template.spec;
   expect(containers.map(({ resources }) => resources)).toEqual([
-    { limits: { memory: '1Gi' } },
+    { limits: { memory: '1Gi' }, requests: { memory: '256Mi' } },
     { limits: { memory: '64Mi' }, requests: { cpu: '10m' } },
-    { limits: { cpu: '1', memory: '1Gi' } },
+    { limits: { cpu: '1', memory: '1Gi' }, requests: { memory: '256Mi' } },
   ]);
+});
+
+test('the default limit reserves little, and never more than itself', () => {
+  const resourcesOf = (memory: string, requests?: object): unknown => {
+    const resources = requests === undefined ? {} : { resources: { requests } };
+    const template = { spec: { containers: [{ name: 'agent', image: 'agent:1', ...resources }] } };
+    const perAgent = { concurrency: 1, memory };
+    return deploymentOf(pool({ template, perAgent })).spec.template.spec.containers[0]?.resources;
+  };
+  expect(resourcesOf('200M')).toEqual({ limits: { memory: '200M' } });
+  expect(resourcesOf('300M')).toEqual({ limits: { memory: '300M' }, requests: { memory: '256Mi' } });
+  expect(resourcesOf('4Gi', { memory: '2Gi' })).toEqual({ limits: { memory: '4Gi' }, requests: { memory: '2Gi' } });
 });
 
 test('the Deployment belongs to the pool and selects exactly its pods', () => {
