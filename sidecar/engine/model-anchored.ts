@@ -42,14 +42,16 @@ export class AnchoredWindow {
   /** Live leases; each is charged in every period there is. */
   readonly held = new Map<string, number>();
   periods: Period[] = [];
+  /** Earliest and latest end of the last period that closed. */
   #floor = 0;
+  #ended = 0;
 
   constructor(durationMs: number) {
     this.durationMs = durationMs;
   }
 
   #open(): Period {
-    return this.#add(this.#floor, 0);
+    return this.#add(this.#floor, this.#ended);
   }
 
   #add(floor: number, sure: number | null): Period {
@@ -75,6 +77,7 @@ export class AnchoredWindow {
     for (const [id, amount] of this.held) copy.held.set(id, amount);
     copy.periods = this.periods.map((period) => ({ ...period, pending: new Set(period.pending) }));
     copy.#floor = this.#floor;
+    copy.#ended = this.#ended;
     return copy;
   }
 
@@ -103,7 +106,10 @@ export class AnchoredWindow {
 
   #close(current: Period, end: number | null): void {
     const [, next] = this.periods;
-    if (end !== null && current.lo !== null) this.#floor = Math.max(this.#floor, current.lo + this.durationMs);
+    if (end !== null) {
+      this.#floor = Math.max(this.#floor, (current.lo ?? 0) + this.durationMs);
+      this.#ended = Math.max(this.#ended, end);
+    }
     const goesOn = next !== undefined && next.settled + this.held.size > 0;
     if (goesOn && end !== null) next.sure = end;
     this.periods = goesOn ? [next] : [];

@@ -2,7 +2,8 @@
 -- interval (rule N1). A window holds up to two periods, the current one `c` and, once the current one may have ended,
 -- the next one `n`; everything granted or running from then on is charged to both until the current one surely ended.
 --
--- Window { t = 'A', d = duration ms, s = last serial, f = floor, c, n }. Times are wall ms. Period:
+-- Window { t = 'A', d = duration ms, s = last serial, f, e = earliest and latest end of the last closed period, c, n }.
+-- Times are wall ms. Period:
 --   s   serial                              u, r  used, reserved by live leases
 --   k   charges (live and settled)          v, p  live leases; those of them that may have opened the period
 --   lo  earliest possible start             hi    latest possible start, false while no sure opener has settled
@@ -39,7 +40,7 @@ end
 local function close_current(window, ended)
   local current, following = window.c, window.n
   window.c, window.n = false, false
-  if current.lo and ended then window.f = math.max(window.f, current.lo + window.d) end
+  if ended then window.f, window.e = math.max(window.f, current.lo + window.d), math.max(window.e, ended) end
   if following and following.k > 0 then
     if ended then following.su = ended end
     window.c = following
@@ -100,7 +101,7 @@ local function each_period(window, visit)
 end
 
 local function take_anchored(window, amount, wall)
-  if window.t == 'A' and not window.c then window.c = new_period(window, wall, window.f, 0) end
+  if window.t == 'A' and not window.c then window.c = new_period(window, wall, window.f, window.e) end
   each_period(window, function(period)
     period.r = period.r + amount
     if window.t ~= 'A' then return end
@@ -138,7 +139,7 @@ local function newest_serial(window)
 end
 
 local function open_late(window, ending)
-  local period = new_period(window, ending.wall, window.f, 0)
+  local period = new_period(window, ending.wall, window.f, window.e)
   period.u, period.k, period.sf = ending.amount, 1, ending.wall
   period.sl = math.max(ending.sent, period.fl)
   period.lo = period.sl

@@ -11,7 +11,7 @@ local LIMIT_NAME, LIMIT_RESOURCE, LIMIT_AMOUNT, LIMIT_KIND, LIMIT_KEY, LIMIT_SPA
 
 local function new_window(limit)
   local kind, span = limit[LIMIT_KIND], limit[LIMIT_SPAN]
-  if kind == 'A' then return { t = 'A', d = span, s = 0, f = 0, c = false, n = false } end
+  if kind == 'A' then return { t = 'A', d = span, s = 0, f = 0, e = 0, c = false, n = false } end
   if kind == 'P' then
     return { t = 'P', o = limit[LIMIT_OWNER], k = limit[LIMIT_OWNER_KEY], c = false, n = false }
   end

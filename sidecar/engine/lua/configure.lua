@@ -62,7 +62,7 @@ end
 
 local function open_now(call, window, used)
   local wall = call.meta.wall_ms
-  local period = new_period(window, wall, window.f, 0)
+  local period = new_period(window, wall, window.f, window.e)
   period.u, period.k, period.lo, period.hi, period.sl, period.hf = used, 1, wall, wall, wall, call.meta.fence
   window.c = period
 end

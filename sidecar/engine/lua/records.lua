@@ -48,13 +48,13 @@ end
 local ENCODE, DECODE = {}, {}
 
 function ENCODE.A(parts, w)
-  parts[#parts + 1] = struct.pack('<ddd', w.d, w.s, w.f)
+  parts[#parts + 1] = struct.pack('<dddd', w.d, w.s, w.f, w.e)
   add_periods(parts, w, encode_period)
 end
 
 function DECODE.A(text, at)
   local window = { t = 'A' }
-  window.d, window.s, window.f, at = struct.unpack('<ddd', text, at)
+  window.d, window.s, window.f, window.e, at = struct.unpack('<dddd', text, at)
   return read_periods(text, at, window, decode_period)
 end
 
