@@ -96,7 +96,7 @@ class Leadership {
     };
     const trees = new TreeSync({ world, engine, hashes, term, board, clock, log });
     const shared = { world, board, hashes, clock };
-    const accounts = new AccountStatus({ ...shared, accounts: caches.accounts, writer: this.#writers.account });
+    const accounts = new AccountStatus({ ...shared, client, accounts: caches.accounts, writer: this.#writers.account });
     this.#quotas = new QuotaStatus({ ...shared, quotas: caches.quotas, writer: this.#writers.quota });
     const { catalogs } = caches;
     const catalog = new CatalogReconciler({ client, catalogs, shipped, writer: this.#writers.catalog, clock, log });

@@ -1,6 +1,8 @@
 /** The status of an account. */
-import { type CompiledAccount } from '../../trees/terms.ts';
+import { readCredentialFacts } from '../../trees/credentials.ts';
+import type { CompiledAccount, NodeVerdict } from '../../trees/terms.ts';
 import { ACCOUNT_NODE } from '../../trees/names.ts';
+import type { KubeClient } from '../../runtime/client.ts';
 import { readConditions } from '../../runtime/conditions.ts';
 import { DONE, type Outcome } from '../../runtime/controller.ts';
 import type { GlmAccount } from '../../api/v1alpha1/glmaccount.ts';
@@ -9,7 +11,7 @@ import { planNodeStatus } from '../node-status/plan.ts';
 import { isCurrent, type SyncBoard, type SyncState } from '../node-status/sync-state.ts';
 import type { NodeStatus } from '../../api/v1alpha1/status.ts';
 import type { StatusWriter } from '../status/writer.ts';
-import type { Observed } from '../world/kinds.ts';
+import { type Observed, SECRETS } from '../world/kinds.ts';
 import type { TreeHashes } from '../world/tree-hashes.ts';
 import type { World } from '../world/world.ts';
 
@@ -19,6 +21,7 @@ export interface AccountStatusOptions {
   readonly hashes: TreeHashes;
   readonly accounts: { get(key: string): Observed<GlmAccount> | undefined };
   readonly writer: StatusWriter<NodeStatus>;
+  readonly client: Pick<KubeClient, 'get'>;
   readonly clock: Clock;
 }
 
@@ -41,7 +44,8 @@ export class AccountStatus {
     const gathered = this.#gather(id);
     if (gathered === null) return DONE;
     const { target, compiled, sync } = gathered;
-    const { verdict, overcommitted, effective, tree } = compiled;
+    const { overcommitted, effective, tree } = compiled;
+    const verdict = await this.#explain(target, compiled.verdict, signal);
     const wanted = planNodeStatus(
       {
         generation: world.generationOf('GLMAccount', id),
@@ -55,6 +59,17 @@ export class AccountStatus {
       clock.nowMs(),
     );
     return writer.write(target, wanted, signal);
+  }
+
+  /** Only Secrets of the credential type are cached; one of another type under that name deserves another word. */
+  async #explain(target: Observed<GlmAccount>, verdict: NodeVerdict, signal: AbortSignal): Promise<NodeVerdict> {
+    if (verdict.reason !== 'CredentialMissing' || !target.parsed.ok) return verdict;
+    const { name } = target.parsed.value.spec.credentialSecretRef;
+    const secret = await this.#options.client.get(SECRETS, { namespace: target.namespace, name }, { signal });
+    const reading = secret === null ? null : readCredentialFacts(secret);
+    if (reading === null || reading.ok) return verdict;
+    const message = `Secret ${target.namespace}/${name} ${reading.message}`;
+    return { ...verdict, reason: 'CredentialInvalid', message };
   }
 
   #gather(id: string): Gathered | null {

@@ -133,6 +133,19 @@ test('unknown plan, unknown catalog, a second account of the same key, a forbidd
   );
 });
 
+test('a Secret of the wrong type and one without a key are told apart from a missing one', async () => {
+  const key = { namespace: 'glm', name: 'poor' };
+  await stand.account(key, { credentialSecretRef: { name: 'opaque' } });
+  expect(await stand.eventually(GLM_ACCOUNTS, key, 'Ready', 'False CredentialMissing')).toBe('False CredentialMissing');
+  await stand.credential('glm', 'opaque', { apiKey: 'vendor-key-0003' }, 'Opaque');
+  expect(await stand.eventually(GLM_ACCOUNTS, key, 'Ready', 'False CredentialInvalid')).toBe('False CredentialInvalid');
+  await stand.credential('glm', 'empty', { token: 'vendor-key-0003' });
+  await stand.account(key, { credentialSecretRef: { name: 'empty' } });
+  const status = async () => JSON.stringify(await stand.status(GLM_ACCOUNTS, key));
+  await until(async () => (await status()).includes('has no data.apiKey'), 'the message names what lacks');
+  expect(await stand.condition(GLM_ACCOUNTS, key, 'Ready')).toBe('False CredentialInvalid');
+});
+
 test('a stopped account stops its quotas, by node and by condition', async () => {
   const children = { from: 'Selector', selector: { matchLabels: { tier: 'gold' } } };
   await stand.account(account, { concurrency: { max: 3 }, children, stop: { policy: 'Hold' } });
