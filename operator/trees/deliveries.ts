@@ -34,7 +34,7 @@ function decide(root: Root, input: CompileInput, owners: ReadonlyMap<string, str
   const secret = secretOf(root);
   const reading = input.credentials.get(objectId(secret));
   if (!reading) {
-    const message = `there is no Secret ${objectId(secret)} of type glmquota.io/credential; create it with data.apiKey (the type of an existing one cannot be changed)`;
+    const message = `there is no Secret ${objectId(secret)} of type glmquota.io/credential; create it with data.apiKey`;
     return none('CredentialMissing', message);
   }
   if (!reading.ok) return none('CredentialInvalid', `Secret ${objectId(secret)} ${reading.message}`);
