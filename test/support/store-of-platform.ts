@@ -1,4 +1,5 @@
 /** The installed Redis as the operator sees it, from outside the cluster. */
+import { once } from 'node:events';
 import { connect, type TLSSocket } from 'node:tls';
 import { createAdminEngine } from '#sidecar/engine/client.ts';
 import type { AdminEngine } from '#sidecar/engine/port.ts';
@@ -71,13 +72,14 @@ export async function rawRedis({
   secret,
 }: RedisAccess): Promise<{ say(line: string): Promise<string> } & Disposable> {
   const socket: TLSSocket = connect({ host: address, port: 6379, servername: host, ca: secret['ca.crt'] ?? '' });
-  await new Promise<void>((resolve, reject) => void socket.once('secureConnect', resolve).once('error', reject));
+  await once(socket, 'secureConnect');
   return {
-    say: (line) =>
-      new Promise((resolve, reject) => {
-        socket.once('data', (chunk: Buffer) => resolve(chunk.toString().split('\r\n')[0] ?? '')).once('error', reject);
-        socket.write(`${line}\r\n`);
-      }),
+    say: async (line) => {
+      const answer = once(socket, 'data') as Promise<[Buffer]>;
+      socket.write(`${line}\r\n`);
+      const [chunk] = await answer;
+      return chunk.toString().split('\r\n')[0] ?? '';
+    },
     [Symbol.dispose]: () => socket.destroy(),
   };
 }

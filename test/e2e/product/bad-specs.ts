@@ -108,8 +108,8 @@ export const BAD: readonly BadCase[] = [
     kind: 'glma',
     name: 'opaque',
     objects: [{ ...key('opaque'), type: 'Opaque' }, account('opaque')],
-    reason: 'CredentialMissing',
-    says: `there is no Secret ${NS}/opaque of type glmquota.io/credential`,
+    reason: 'CredentialInvalid',
+    says: `Secret ${NS}/opaque has type Opaque; make it anew with type: glmquota.io/credential`,
   },
   {
     what: 'a Secret without a key',
