@@ -71,6 +71,7 @@ async function run(config: SidecarConfig, log: Log): Promise<void> {
   const registry = createRegistry();
   const metrics = createSidecarMetrics(registry);
   const snapshots = createCell<SidecarSnapshot | null>(null);
+  const refusals = createCell<AppError | null>(null);
   const ready = createCell(false);
   await using stack = new AsyncDisposableStack();
 
@@ -78,7 +79,7 @@ async function run(config: SidecarConfig, log: Log): Promise<void> {
   const desk = stack.use(createLeaseDesk({ snapshots, openEngine, processId: config.podUid, clock, log, metrics }));
   const upstreams = stack.use(createUpstreams(config.upstreamIdleMs));
   const { bodyLimitBytes } = config;
-  const gateway = new Gateway({ desk, snapshots, upstreams, bodyLimitBytes, clock, log, metrics });
+  const gateway = new Gateway({ desk, snapshots, refusals, upstreams, bodyLimitBytes, clock, log, metrics });
   const proxy = stack.use(new ProxyServer(gateway));
   const admin = stack.use(new AdminServer({ registry, isReady: () => ready.value }));
   const ports = {
@@ -99,7 +100,10 @@ async function run(config: SidecarConfig, log: Log): Promise<void> {
   stack.defer(() => following.abort());
   void readyInTime({ snapshots, ready, desk, clock }, following.signal);
   void gaugeGeneration(snapshots, metrics, following.signal);
-  const followed = followSnapshots({ source: sourceOf(config, clock, log), snapshots, clock, log }, following.signal);
+  const followed = followSnapshots(
+    { source: sourceOf(config, clock, log), snapshots, refusals, clock, log },
+    following.signal,
+  );
   await Promise.race([stopping.asked, followed]);
 
   log.info('sidecar.stopping', { calls: proxy.active });

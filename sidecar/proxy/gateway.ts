@@ -23,6 +23,8 @@ import type { Upstreams } from './upstream.ts';
 export interface GatewayOptions {
   readonly desk: LeaseDesk;
   readonly snapshots: Cell<SidecarSnapshot | null>;
+  /** Why there is no snapshot, where the operator said so: the client is told. */
+  readonly refusals: Cell<AppError | null>;
   readonly upstreams: Upstreams;
   readonly bodyLimitBytes: number;
   readonly clock: Clock;
@@ -63,7 +65,7 @@ export class Gateway {
     const { surface } = destination;
     try {
       if (!url.startsWith('/')) throw new AppError('invalid', 'the request target must be a path');
-      if (snapshot === null) throw new AppError('unavailable', 'no configuration of the operator is in force');
+      if (snapshot === null) throw this.#options.refusals.value ?? notConfigured();
       const exchange = { request, response, awaitsContinue, surface, snapshot, startedMs, gone: gone.signal };
       await this.#route(exchange, destination);
     } catch (reason) {
@@ -165,4 +167,8 @@ export class Gateway {
 
 function clientGone(): AppError {
   return new AppError('cancelled', 'the client went away');
+}
+
+function notConfigured(): AppError {
+  return new AppError('unavailable', 'no configuration of the operator is in force');
 }

@@ -190,17 +190,20 @@ test('the snapshot in force goes when the operator refuses and comes back when i
     throw new AppError('forbidden', 'QuotaNotGranted');
   });
   const snapshots = createCell<SidecarSnapshot | null>(null);
+  const refusals = createCell<AppError | null>(null);
   const clock = { ...systemClock, sleep: (ms: number, signal?: AbortSignal) => systemClock.sleep(ms / 50, signal) };
   const following = followSnapshots(
-    { source: watchSource(optionsFor(server.port)), snapshots, clock, log },
+    { source: watchSource(optionsFor(server.port)), snapshots, refusals, clock, log },
     stop.signal,
   );
   await vi.waitFor(() => expect(snapshots.value?.revision.generation).toBe(1), 10_000);
   granted = false;
   revoke.abort();
   await vi.waitFor(() => expect(snapshots.value).toBeNull(), 10_000);
+  expect(refusals.value).toMatchObject({ code: 'forbidden', message: 'QuotaNotGranted' });
   granted = true;
   await vi.waitFor(() => expect(snapshots.value?.revision.generation).toBeGreaterThan(1), 10_000);
+  expect(refusals.value).toBeNull();
   stop.abort();
   await following;
 });
@@ -211,9 +214,10 @@ test('the snapshot in force stays while the operator is away', async () => {
     await untilAborted(context.signal);
   });
   const snapshots = createCell<SidecarSnapshot | null>(null);
+  const refusals = createCell<AppError | null>(null);
   const losing = lossLog();
   const source = watchSource({ ...optionsFor(server.port), log: losing.log });
-  const following = followSnapshots({ source, snapshots, clock: systemClock, log }, stop.signal);
+  const following = followSnapshots({ source, snapshots, refusals, clock: systemClock, log }, stop.signal);
   await vi.waitFor(() => expect(snapshots.value).not.toBeNull(), 10_000);
   await server[Symbol.asyncDispose]();
   await losing.lost;

@@ -16,7 +16,7 @@ async function follow(edge: TestEdge, token: string) {
   const stop = new AbortController();
   const sidecar = await edge.sidecar(token);
   const following = followSnapshots(
-    { source: sidecar.source, snapshots, clock: systemClock, log: createLog('silent') },
+    { source: sidecar.source, snapshots, refusals: createCell(null), clock: systemClock, log: createLog('silent') },
     stop.signal,
   );
   onTestFinished(async () => {

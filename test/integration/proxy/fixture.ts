@@ -3,6 +3,7 @@ import { connect, createServer, type Socket } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { createCell } from '#sidecar/base/cell.ts';
 import { systemClock } from '#sidecar/base/clock.ts';
+import type { AppError } from '#sidecar/base/errors.ts';
 import type { SidecarSnapshot } from '#sidecar/control/terms.ts';
 import { createLeaseDesk } from '#sidecar/leases/desk.ts';
 import { Gateway } from '#sidecar/proxy/gateway.ts';
@@ -23,6 +24,8 @@ export interface TestGatewayOptions {
   readonly upstream: Partial<SidecarSnapshot['upstream']> & { readonly origin: string };
   readonly binding?: Partial<SidecarSnapshot['binding']>;
   readonly configured?: boolean;
+  /** What the operator said when it took the configuration away. */
+  readonly refused?: AppError;
   readonly bodyLimitBytes?: number;
   readonly idleMs?: number;
 }
@@ -42,6 +45,7 @@ export async function startGateway(options: TestGatewayOptions): Promise<TestGat
   };
   const engine = new ScriptedEngine();
   const snapshots = createCell<SidecarSnapshot | null>(options.configured === false ? null : snapshot);
+  const refusals = createCell<AppError | null>(options.refused ?? null);
   const { metrics, registry } = metricsForTest();
   const clock = systemClock;
   const desk = createLeaseDesk({
@@ -54,7 +58,7 @@ export async function startGateway(options: TestGatewayOptions): Promise<TestGat
   });
   const upstreams = createUpstreams(options.idleMs ?? 30_000);
   const bodyLimitBytes = options.bodyLimitBytes ?? 1024 * 1024;
-  const gateway = new Gateway({ desk, snapshots, upstreams, bodyLimitBytes, clock, log: quiet, metrics });
+  const gateway = new Gateway({ desk, snapshots, refusals, upstreams, bodyLimitBytes, clock, log: quiet, metrics });
   const server = new ProxyServer(gateway);
   const port = await server.listen(0);
   return {

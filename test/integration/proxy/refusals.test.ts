@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { AppError } from '#sidecar/base/errors.ts';
 import { exchange, RawVendor, startGateway } from './fixture.ts';
 
 const CHAT = '/api/coding/paas/v4/chat/completions';
@@ -49,6 +50,14 @@ test('without configuration or without Redis calls get 503', async () => {
   const refused = await post(gateway.url + CHAT, JSON_BODY);
   expect(refused).toMatchObject({ status: 503, json: { error: { code: 'glmquota_unavailable' } } });
   expect(refused.headers.get('retry-after')).toBe('1');
+});
+
+test('a pod that the operator refuses is told why, and not to try again', async () => {
+  const refused = new AppError('forbidden', 'QuotaNotGranted: GLMQuota glm/team-a does not admit you');
+  await using gateway = await startGateway({ upstream: NOWHERE, configured: false, refused });
+  const answer = await post(gateway.url + MESSAGES, JSON_BODY);
+  expect(answer).toMatchObject({ status: 403, json: { error: { message: refused.message } } });
+  expect(answer.headers.get('x-should-retry')).toBe('false');
 });
 
 test.for([
