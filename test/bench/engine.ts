@@ -8,8 +8,8 @@ import { report, type Metric } from './report.ts';
 import { MODEL, openWorld, treeOf, type World } from './world.ts';
 
 const BLOCKS = 5;
-const WARMUP_CALLS = 3000;
-const CALLS = 10_000;
+const WARMUP_CALLS = 2000;
+const CALLS = 4000;
 
 /** A call as the sidecar reserves it: 300 tokens of question, 1,024 of answer. */
 const RESERVE: Amounts = {

@@ -8,9 +8,9 @@ import { report, type Metric } from './report.ts';
 import { openWorld, treeOf } from './world.ts';
 
 const BLOCKS = 5;
-const STARTS = 5;
+const STARTS = 3;
 /** A process that has nothing to do has let go of what starting needed. */
-const IDLE_MS = 10_000;
+const IDLE_MS = 5000;
 const CALLERS = 16;
 
 /** One block straight to the vendor and the one through the sidecar beside it. */
@@ -33,14 +33,14 @@ interface Shape {
   readonly warmupCalls: number;
 }
 
-const ONE: Shape = { what: 'c=1', call: chatCall(), concurrency: 1, calls: 2000, warmupCalls: 500 };
-const MANY: Shape = { what: 'c=16', call: chatCall(), concurrency: CALLERS, calls: 16_000, warmupCalls: 4000 };
+const ONE: Shape = { what: 'c=1', call: chatCall(), concurrency: 1, calls: 1000, warmupCalls: 300 };
+const MANY: Shape = { what: 'c=16', call: chatCall(), concurrency: CALLERS, calls: 8000, warmupCalls: 2000 };
 const STREAMED: Shape = {
   what: 'c=16, streams of 60 ms',
   call: chatCall('[[sim ttft=20 ms=60 tokens=40]]', true),
   concurrency: CALLERS,
-  calls: 1600,
-  warmupCalls: 160,
+  calls: 800,
+  warmupCalls: 80,
 };
 
 export async function benchGateway(log: (line: string) => void): Promise<void> {
