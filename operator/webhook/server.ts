@@ -9,8 +9,11 @@ import type { KeyPair } from '../certificates/x509.ts';
 import { decideInjection, type InjectContext } from './inject.ts';
 import { type AdmissionAnswer, type AdmissionRequest, encodeReview, parseReview } from './review.ts';
 
-/** The API server sends objects of up to 3 MiB; a review holds two of them at most. */
-const MAX_BODY_BYTES = 8 * 1024 * 1024;
+/** The API server takes objects of up to 3 MiB, and a review of a creation holds one. */
+const MAX_BODY_BYTES = 4 * 1024 * 1024;
+/** Of all requests together: anybody who reaches the port may send, and memory must not be theirs to fill. */
+const MAX_BUFFERED_BYTES = 48 * 1024 * 1024;
+const MAX_CONNECTIONS = 256;
 /** Longer than the API server's idle time, so that it is always the side that closes. */
 const KEEP_ALIVE_MS = 120_000;
 
@@ -37,15 +40,22 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
     help: 'Pods seen by the injector, by what was decided.',
     labels: { result: ['injected', 'skipped', 'denied', 'invalid'] },
   });
+  const intake: Intake = { bufferedBytes: 0 };
   const server = createServer(
-    { cert: options.certificate.certPem, key: options.certificate.keyPem, minVersion: 'TLSv1.2' },
+    {
+      cert: options.certificate.certPem,
+      key: options.certificate.keyPem,
+      minVersion: 'TLSv1.2',
+      connectionsCheckingInterval: 1000,
+    },
     (request, response) => {
-      answer(request, response, (text) => reply(text, options, results)).catch(() => response.destroy());
+      answer(request, response, intake, (text) => reply(text, options, results)).catch(() => response.destroy());
     },
   );
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   server.headersTimeout = KEEP_ALIVE_MS + 5_000;
   server.requestTimeout = 10_000;
+  server.maxConnections = MAX_CONNECTIONS;
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(options.port, options.host, resolve);
@@ -64,23 +74,49 @@ async function close(server: Server): Promise<void> {
   await closed;
 }
 
+/** Bytes of all bodies being read by one server. */
+interface Intake {
+  bufferedBytes: number;
+}
+
 async function answer(
   request: IncomingMessage,
   response: ServerResponse,
+  intake: Intake,
   reply: (body: string) => string | null,
 ): Promise<void> {
-  if (request.method !== 'POST' || request.url?.split('?')[0] !== '/inject')
+  if (request.method !== 'POST' || request.url?.split('?')[0] !== '/inject') {
     return refuse(response, 404, 'POST /inject only');
+  }
+  const body = await readBody(request, intake);
+  if (typeof body === 'number') {
+    return refuse(
+      response,
+      body,
+      body === 413 ? `a review is at most ${MAX_BODY_BYTES} bytes` : 'too much at once; try again',
+    );
+  }
+  const review = reply(body);
+  if (review === null) return refuse(response, 400, 'not an AdmissionReview of admission.k8s.io/v1 about a pod');
+  response.writeHead(200, { 'content-type': 'application/json' }).end(review);
+}
+
+/** The body's text, or the status to refuse it with. */
+async function readBody(request: IncomingMessage, intake: Intake): Promise<string | 413 | 503> {
   const chunks: Buffer[] = [];
   let size = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > MAX_BODY_BYTES) return refuse(response, 413, `a review is at most ${MAX_BODY_BYTES} bytes`);
-    chunks.push(chunk);
+  try {
+    for await (const chunk of request as AsyncIterable<Buffer>) {
+      size += chunk.length;
+      intake.bufferedBytes += chunk.length;
+      if (size > MAX_BODY_BYTES) return 413;
+      if (intake.bufferedBytes > MAX_BUFFERED_BYTES) return 503;
+      chunks.push(chunk);
+    }
+    return Buffer.concat(chunks).toString('utf8');
+  } finally {
+    intake.bufferedBytes -= size;
   }
-  const body = reply(Buffer.concat(chunks).toString('utf8'));
-  if (body === null) return refuse(response, 400, 'not an AdmissionReview of admission.k8s.io/v1 about a pod');
-  response.writeHead(200, { 'content-type': 'application/json' }).end(body);
 }
 
 function refuse(response: ServerResponse, status: number, message: string): void {

@@ -13,14 +13,23 @@ export interface VendorReference {
 /** The vendor's keys are an id of 32 hexadecimal digits, a dot and a secret of 16 characters. */
 const RAW_KEY = /(?:^|[^0-9A-Za-z])[0-9a-f]{32}\.[0-9A-Za-z]{16}(?![0-9A-Za-z])/;
 
+/** What stands between `//` and the path of each URL in a text. */
+const AUTHORITY = /\/\/([^/?#"'\s,;)]+)/g;
+
+/** `host` or `host:port` of an authority, without user and the trailing dot of a rooted name. */
+function hostOf(authority: string): string {
+  return authority
+    .slice(authority.lastIndexOf('@') + 1)
+    .toLowerCase()
+    .replace(/\.(?=:|$)/, '');
+}
+
 function kindOf(text: string, vendorHosts: readonly string[]): VendorReference['kind'] | null {
   if (RAW_KEY.test(text)) return 'key';
-  const lower = text.toLowerCase();
-  const names = vendorHosts.some((host) => {
-    const at = lower.indexOf(`//${host}`);
-    return at >= 0 && /^(?:[:/?#"'\s,;)]|$)/.test(lower.slice(at + 2 + host.length));
-  });
-  return names ? 'url' : null;
+  const hosts = [...text.matchAll(AUTHORITY)].map(([, authority = '']) => hostOf(authority));
+  return hosts.some((host) => vendorHosts.includes(host) || vendorHosts.includes(host.replace(/:\d+$/, '')))
+    ? 'url'
+    : null;
 }
 
 /** Every literal of `container` that names a vendor host or is a raw vendor key; values from Secrets are not seen. */

@@ -189,6 +189,39 @@ test.each([
   ).toContain('annotations of glmquota.io cannot change');
 });
 
+test('labels and annotations of ours cannot be added to a running pod', async () => {
+  expect(await attempt('annotate', 'pod', 'victim', '-n', 'team', 'glmquota.io/concurrency=99')).toContain(
+    'annotations of glmquota.io cannot change',
+  );
+  expect(await attempt('label', 'pod', 'victim', '-n', 'team', 'glmquota.io/pool=x')).toContain(
+    'labels of glmquota.io cannot change',
+  );
+});
+
+test.each<[string, Record<string, unknown>]>([
+  ['other arguments', { args: ['-e', 'x'] }],
+  ['a variable of Node', { env: [{ name: 'NODE_OPTIONS', value: '--inspect' }] }],
+  ['a snapshot of its own', { env: [{ name: 'GLMQUOTA_SNAPSHOT_FILE', value: '/x' }] }],
+])('where no injector is asked, a sidecar with %s is refused all the same', async (what, fields) => {
+  const sidecar = {
+    name: 'glmquota-sidecar',
+    image: IMAGE,
+    restartPolicy: 'Always',
+    args: ['sidecar'],
+    env: [],
+    ...fields,
+  };
+  const message = await create(`alone-${what.length}`, {
+    namespace: 'kube-system',
+    spec: { initContainers: [sidecar] },
+  });
+  expect(message).toContain('the sidecar runs as it is injected');
+});
+
+test('a host alias without names is no obstacle', async () => {
+  expect(await create('aliased', { spec: { hostAliases: [{ ip: '10.0.0.1' }] } })).toContain('created');
+});
+
 test('other labels and annotations of an injected pod may change', async () => {
   expect(await attempt('label', 'pod', 'victim', '-n', 'team', 'mine=yes')).toContain('labeled');
 });

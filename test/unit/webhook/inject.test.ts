@@ -200,6 +200,11 @@ test.each<[string, Pod, string]>([
     'args[0] points at the vendor',
   ],
   [
+    'a vendor URL with a user and a rooted name',
+    pod({ containers: [{ name: 'agent', args: ['https://me:x@api.z.ai./v1'] }] }),
+    'args[0] points at the vendor',
+  ],
+  [
     'a raw key',
     pod({ containers: [{ name: 'agent', env: [{ name: 'K', value: RAW_KEY }] }] }),
     'env K carries a raw vendor key',
