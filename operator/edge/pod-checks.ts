@@ -2,6 +2,7 @@
 import { AppError } from '../../sidecar/base/errors.ts';
 import { objectId } from '../trees/names.ts';
 import type { TokenClaims } from './claims.ts';
+import { repositoryOf } from './images.ts';
 import type { PodFacts, ReviewedPod, SidecarFacts } from './terms.ts';
 
 /**
@@ -41,8 +42,12 @@ export function assertReviewed(reviewed: ReviewedPod, claims: TokenClaims): void
 }
 
 /**
- * The pod's sidecar, as long as it is ours: the configured image and a binding of its own. Fails with `forbidden`:
- * whoever may start pods could otherwise have the key sent to any program.
+ * The pod's sidecar, as long as it is ours: an image of the configured one's repository and a binding of its own. Fails
+ * with `forbidden`: whoever may start pods could otherwise have the key sent to any program.
+ *
+ * Tag and digest may differ: after an upgrade the pods of the version before still run, and cutting them off would stop
+ * every agent until it is restarted. That a sidecar starts with the very image configured at that time, and keeps it, is
+ * for the admission policy to enforce; that it is not too old, for the version it tells.
  */
 export function assertSidecar(
   pod: PodFacts | null,
@@ -52,8 +57,9 @@ export function assertSidecar(
   if (pod === null || pod.uid !== uid || pod.ended) throw new AppError('forbidden', 'the pod has ended');
   const { sidecar } = pod;
   if (sidecar === null) throw new AppError('forbidden', `pod ${objectId(pod)} has no sidecar`);
-  if (sidecar.image !== image) {
-    throw new AppError('forbidden', `the sidecar of pod ${objectId(pod)} runs image ${sidecar.image}, not ${image}`);
+  if (repositoryOf(sidecar.image) !== repositoryOf(image)) {
+    const message = `the sidecar of pod ${objectId(pod)} runs image ${sidecar.image}, none of ${repositoryOf(image)}`;
+    throw new AppError('forbidden', message);
   }
   const { binding } = sidecar;
   if (binding === null) throw new AppError('forbidden', `the sidecar of pod ${objectId(pod)} names no quota`);

@@ -22,7 +22,7 @@ export interface EdgeOptions {
   /** `host:port` or `[ipv6]:port` to listen on. */
   readonly address: string;
   readonly certificate: Certificate;
-  /** The only image that is sent anything. */
+  /** Only images of its repository are sent anything. */
   readonly sidecarImage: string;
   readonly verifyPeerAddress: boolean;
   readonly demands: SnapshotDemands;

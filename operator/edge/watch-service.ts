@@ -26,7 +26,7 @@ export interface WatchServiceOptions {
   readonly trees: TreeWatch;
   /** Grows with every change of what could be published. */
   readonly changes: Cell<number>;
-  /** The only image that is sent anything. */
+  /** Only images of its repository are sent anything. */
   readonly sidecarImage: string;
   readonly verifyPeerAddress: boolean;
   readonly demands: SnapshotDemands;

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { assertCaller, assertReviewed, assertSidecar } from '#operator/edge/pod-checks.ts';
+import { repositoryOf } from '#operator/edge/images.ts';
 import { BINDING_VARIABLE, podSource, projectPod, SIDECAR_NAME } from '#operator/edge/pods.ts';
 import { TOKEN_AUDIENCE } from '#operator/edge/claims.ts';
 import type { PodFacts } from '#operator/edge/terms.ts';
@@ -92,9 +93,43 @@ test.each([
   );
 });
 
-test('only the configured image is served', () => {
+test.each([
+  ['x', 'x'],
+  ['x:1.0', 'x'],
+  ['x@sha256:1', 'x'],
+  ['x:1.0@sha256:1', 'x'],
+  ['host/a/x:1.0', 'host/a/x'],
+  ['host:5000/x', 'host:5000/x'],
+  ['host:5000/x:1.0', 'host:5000/x'],
+  ['host:5000/x@sha256:1', 'host:5000/x'],
+  ['host:5000/x:1.0@sha256:1', 'host:5000/x'],
+])('image %s is of repository %s', (image, repository) => {
+  expect(repositoryOf(image)).toBe(repository);
+});
+
+function running(image: string): PodFacts {
+  return { ...pod, sidecar: { image, binding: 'glm/team-a', perAgentConcurrency: null } };
+}
+
+test('after an upgrade the sidecars of the version before are still served', () => {
+  const old = running('host:5000/sidecar:1.0@sha256:1');
+  expect(assertSidecar(old, 'uid-agent-1', 'host:5000/sidecar:1.1@sha256:2').binding).toBe('glm/team-a');
+});
+
+test.each([
+  'host:5000/other:1.0',
+  'host:5001/sidecar:1.0',
+  'host/sidecar:1.0',
+  'sidecar:1.0',
+  'host:5000/sidecar/x:1.0',
+])('image %s of another repository is never served', (image) => {
+  expect(() => assertSidecar(running(image), 'uid-agent-1', 'host:5000/sidecar:1.0')).toThrow(
+    expect.objectContaining({ code: 'forbidden', message: expect.stringContaining(image) }),
+  );
+});
+
+test('only a sidecar of ours in a living pod is served', () => {
   expect(assertSidecar(pod, 'uid-agent-1', IMAGE).binding).toBe('glm/team-a');
-  expect(() => assertSidecar(pod, 'uid-agent-1', 'other@sha256:1')).toThrow(`runs image ${IMAGE}, not other@sha256:1`);
   expect(() => assertSidecar({ ...pod, sidecar: null }, 'uid-agent-1', IMAGE)).toThrow('has no sidecar');
   expect(() => assertSidecar({ ...pod, ended: true }, 'uid-agent-1', IMAGE)).toThrow('has ended');
   expect(() => assertSidecar(null, 'uid-agent-1', IMAGE)).toThrow('has ended');
