@@ -31,7 +31,7 @@ interface Block {
 
 const SIDECARS = 3;
 const ROUNDS = 30;
-const CROWD = { callers: 64, calls: 4000, concurrency: 4, prompts: 3000 };
+const CROWD = { callers: 32, calls: 1500, concurrency: 4, prompts: 1000 };
 
 export async function benchEngine(log: (line: string) => void): Promise<void> {
   log('building the image');
