@@ -39,6 +39,8 @@ export class World {
   readonly #previous = new Map<TreeKey, TreeConfig>();
   readonly #recalled = new Set<TreeKey>();
   readonly #recalling = new Set<TreeKey>();
+  /** What of `#recalled` the current compilation knew: an answer that came after it changes nothing yet. */
+  #known: Set<TreeKey> = new Set();
   #catalogs: ReadonlyMap<string, Catalog> = new Map();
   #generations: ReadonlyMap<string, number> = new Map();
   #current: CompiledWorld | null = null;
@@ -66,17 +68,18 @@ export class World {
 
   /** Whether the tree is compiled with knowledge of what was in force; before, it must not be written. */
   isKnown(key: TreeKey): boolean {
-    return this.#recalled.has(key);
+    return this.#known.has(key);
   }
 
   /** Whether `isKnown` holds for every tree. */
   get isAllKnown(): boolean {
     const accounts = this.#current?.accounts.values() ?? [];
-    return Array.from(accounts).every(({ treeKey }) => this.#recalled.has(treeKey));
+    return Array.from(accounts).every(({ treeKey }) => this.#known.has(treeKey));
   }
 
   /** Asks again what is in force: for readers whose tree differs from the one in Redis. */
   forget(key: TreeKey): void {
+    this.#known.delete(key);
     if (this.#recalled.delete(key)) this.touch();
   }
 
@@ -136,11 +139,13 @@ export class World {
     try {
       const input = gatherInput(caches, this.#catalogs);
       const previous = this.#previous;
+      const known = new Set(this.#recalled);
       const world = compileTrees({ ...input, previous, allowedOrigins, calendar, nowMs: clock.nowMs() });
       this.#catalogs = input.catalogs;
       this.#generations = generationsOf(caches);
       this.#remember(world, signal);
       this.#current = world;
+      this.#known = known;
     } catch (reason) {
       // A bug must not freeze the cluster's limits for good: the next change tries again.
       log.error('world.compileFailed', { cause: AppError.from(reason).message });

@@ -152,6 +152,26 @@ test('a quota that is bad when we start keeps the limits that Redis has', async 
   expect(anew.generationOf('GLMQuota', 'glm/team')).toBe(2);
 });
 
+test('a tree is not known before it was compiled with what Redis said', async () => {
+  const world = start();
+  sync();
+  applyAccount();
+  applyQuota({ concurrency: { max: 2 } });
+  await clock.advance(1000);
+  inForce.set(key, world.current!.accounts.get('glm/max')!.tree!);
+  stop.abort();
+  await running;
+  stop = new AbortController();
+  applyQuota({ concurrency: { max: 5 }, limits: [{ name: 'nothing', amount: '10%' }] }, 2);
+  const anew = start();
+  const seen = new Set<number | null | undefined>();
+  for (let ms = 0; ms < 200; ms++) {
+    await clock.advance(1);
+    if (anew.isKnown(key)) seen.add(concurrencyOf(anew));
+  }
+  expect(seen).toEqual(new Set([2]));
+});
+
 test('a catalog that goes bad stays as it was', async () => {
   const world = start();
   sync();
