@@ -4,13 +4,26 @@ import { roll, totalOf, type ModelNode, type ModelWindow, type World } from './m
 import { windowKey } from './tree.ts';
 import type { LimitConfig, NodeConfig, RateConfig } from './terms.ts';
 
-export function adoptNode(node: ModelNode, config: NodeConfig, world: World): void {
+interface Change {
+  /** Window keys of the node's limits until now; null: it had no configuration, any of its windows may be meant. */
+  readonly before: ReadonlySet<string> | null;
+  readonly config: NodeConfig;
+}
+
+/** `old`: the node's configuration until now, null if it had none. */
+export function adoptNode(
+  node: ModelNode,
+  { old, config }: { readonly old: NodeConfig | null; readonly config: NodeConfig },
+  world: World,
+): void {
   rescaleRate(node, config.rate, world.logicalUs);
   for (const limit of config.limits) {
     const key = windowKey(limit);
     if (node.windows.has(key)) node.amounts.set(key, limit.amount);
   }
-  const seeds = config.limits.map((limit) => ({ limit, used: inheritedUse(node, limit, config.limits, world) }));
+  const before = old && new Set(old.limits.map(windowKey));
+  const added = config.limits.filter((limit) => !before?.has(windowKey(limit)));
+  const seeds = added.map((limit) => ({ limit, used: inheritedUse(node, limit, { before, config }, world) }));
   for (const { limit, used } of seeds) if (used > 0) seed(node, limit, used, world);
   forgetEnded(node, new Set(config.limits.map(windowKey)), world);
 }
@@ -34,21 +47,26 @@ function rescaleRate({ rate }: ModelNode, config: RateConfig | null, nowUs: numb
   rate.intervalUs = config.intervalUs;
 }
 
-/** The largest used fraction of the windows this limit may have been before it changed its identity. */
-function inheritedUse(node: ModelNode, limit: LimitConfig, all: readonly LimitConfig[], world: World): number {
-  const keys = new Set(all.map(windowKey));
-  const names = new Set(all.map(({ name }) => name));
-  const tailOf = (key: string): string => key.slice(key.indexOf('|'));
+/** The largest used fraction of the windows this limit may have been before it changed its identity just now. */
+function inheritedUse(node: ModelNode, limit: LimitConfig, change: Change, world: World): number {
   let most = 0;
   for (const [key, window] of node.windows) {
-    const oldName = key.split('|')[0] ?? '';
     const oldAmount = node.amounts.get(key);
-    const renamed = !names.has(oldName) && tailOf(key) === tailOf(windowKey(limit));
-    if (keys.has(key) || oldAmount === undefined || !(oldName === limit.name || renamed)) continue;
+    if (oldAmount === undefined || !mayHaveBeen(key, limit, change)) continue;
     roll(window, key.split('|')[3] ?? '', world);
     most = Math.max(most, scaled(totalOf(window, 'fullest'), oldAmount, limit.amount));
   }
   return most;
+}
+
+/** `key` was configured until now and is no longer, and has the limit's name, or all else as the limit has it. */
+function mayHaveBeen(key: string, limit: LimitConfig, { before, config }: Change): boolean {
+  const keys = config.limits.map(windowKey);
+  const gone = !keys.includes(key) && (before === null || before.has(key));
+  const tailOf = (of: string): string => of.slice(of.indexOf('|'));
+  const [oldName] = key.split('|');
+  if (oldName === limit.name) return gone;
+  return gone && tailOf(key) === tailOf(windowKey(limit)) && config.limits.every(({ name }) => name !== oldName);
 }
 
 function scaled(used: number, oldAmount: number, amount: number): number {

@@ -68,7 +68,9 @@ export class Model implements World {
     this.#config = nextConfig(old, tree, revision);
     this.calendars = calendarsOf(tree);
     this.#nodeConfigs = new Map(tree.nodes.map((node) => [node.name, node]));
-    for (const config of changedNodes(old?.tree ?? null, tree)) adoptNode(this.node(config.name), config, this);
+    const before = new Map(old?.tree.nodes.map((node) => [node.name, node]));
+    for (const config of changedNodes(old?.tree ?? null, tree))
+      adoptNode(this.node(config.name), { old: before.get(config.name) ?? null, config }, this);
     this.#bury();
     return { kind: 'applied', generation: revision.generation };
   }

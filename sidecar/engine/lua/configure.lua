@@ -94,15 +94,26 @@ local function seed(call, record, limit, used)
   end)
 end
 
--- What a limit that has no window yet inherits: the largest used fraction of the windows it may have been before. Such
--- a window is no longer configured and has the same name, or all else the same (rule W4).
-local function inherited_use(call, record, limit, configured)
+local function limits_of(config)
+  local limits = { names = {}, keys = {} }
+  for _, limit in ipairs(config[NODE_LIMITS]) do
+    limits.names[limit[LIMIT_NAME]], limits.keys[limit[LIMIT_KEY]] = true, true
+  end
+  return limits
+end
+
+-- What a new limit inherits: the largest used fraction of the windows it may have been before. Such a window was
+-- configured until now and is no longer, and has the same name, or all else the same (rule W4). Windows whose limit
+-- went earlier have passed on theirs already. `before` nil: the node had no configuration, any of its windows may be it.
+local function inherited_use(call, record, limit, before, configured)
   local name, tail = limit[LIMIT_NAME], string.match(limit[LIMIT_KEY], '|.*$')
   local most = 0
+  if before and before.keys[limit[LIMIT_KEY]] then return most end
   for key, window in pairs(record.w) do
     local old_name = string.match(key, '^[^|]*')
     local renamed = not configured.names[old_name] and string.match(key, '|.*$') == tail
-    if window.m and not configured.keys[key] and (old_name == name or renamed) then
+    local replaced = not configured.keys[key] and (not before or before.keys[key])
+    if window.m and replaced and (old_name == name or renamed) then
       roll(call, window)
       local total, amount = total_of(window), limit[LIMIT_AMOUNT]
       local used = total
@@ -140,17 +151,15 @@ local function rescale_rate(record, interval, now_us)
   record.rt = interval
 end
 
-local function adopt_node(call, name, config)
+-- `old`: the node's configuration until now, packed; nil if it had none.
+local function adopt_node(call, name, config, old)
   local record = touch(call, name)
-  local configured = { names = {}, keys = {} }
-  for _, limit in ipairs(config[NODE_LIMITS]) do
-    configured.names[limit[LIMIT_NAME]], configured.keys[limit[LIMIT_KEY]] = true, true
-  end
+  local before, configured = old and limits_of(unpack_record(old)), limits_of(config)
   rescale_rate(record, config[NODE_INTERVAL], call.meta.now_us)
   local seeds = {}
   for _, limit in ipairs(config[NODE_LIMITS]) do
     if record.w[limit[LIMIT_KEY]] then record.w[limit[LIMIT_KEY]].m = limit[LIMIT_AMOUNT] end
-    seeds[#seeds + 1] = { limit, inherited_use(call, record, limit, configured) }
+    seeds[#seeds + 1] = { limit, inherited_use(call, record, limit, before, configured) }
   end
   for _, each in ipairs(seeds) do
     if each[2] > 0 then seed(call, record, each[1], each[2]) end
@@ -238,7 +247,8 @@ local function configure(KEYS, ARGV)
   write_config(call, old, fields)
 
   for _, name in ipairs(order) do
-    if old['n:' .. name] ~= pack(nodes[name]) then adopt_node(call, name, nodes[name]) end
+    local packed = old['n:' .. name]
+    if packed ~= pack(nodes[name]) then adopt_node(call, name, nodes[name], packed) end
   end
   local buried = bury_nodes(call, nodes)
   save(call)

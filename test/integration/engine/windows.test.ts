@@ -154,6 +154,39 @@ test.each(changes)(
   },
 );
 
+test('W4 a limit that existed before inherits nothing from one that is removed beside it', async () => {
+  const wide = limit('wide', 1000);
+  await rules.engine.configure(account(limit('tight', 2), wide));
+  for (const id of ['1', '2']) await rules.settle(await rules.grant(id));
+  await rules.engine.configure(account(wide));
+  expect(await rules.usage('account', 'wide')).toMatchObject({ used: 2, amount: 1000 });
+});
+
+test('W4 a window that passed on its used fraction once does not do so again at a later change of its node', async () => {
+  const hour = limit('burst', 2, { window: { type: 'Anchored', durationMs: 60 * MINUTE } });
+  await rules.engine.configure(account(hour));
+  for (const id of ['1', '2']) await rules.settle(await rules.grant(id));
+  const minute = limit('burst', 2);
+  await rules.engine.configure(account(minute));
+  expect(await rules.usage('account', 'burst')).toMatchObject({ used: 2 });
+  await rules.engine.advance(MINUTE + GUARD);
+  await rules.engine.configure([node('account', null, { limits: [minute], concurrency: 5 })]);
+  expect(await rules.usage('account', 'burst')).toMatchObject({ used: 0, resetsAtMs: null });
+  await rules.engine.configure(account(limit('burst', 2, { window: { type: 'Anchored', durationMs: 2 * MINUTE } })));
+  expect(await rules.usage('account', 'burst')).toMatchObject({ used: 0, resetsAtMs: null });
+});
+
+test('W4 a node made again with a limit of another identity starts it at the fraction used before', async () => {
+  const other = node('quota:a/other', 'account');
+  const leaf = (durationMs: number) =>
+    node('quota:a/leaf', 'account', { limits: [limit('daily', 2, { window: { type: 'Anchored', durationMs } })] });
+  await rules.engine.configure([node('account', null), leaf(60 * MINUTE)]);
+  await rules.settle(await rules.grant('1', { leaf: 'quota:a/leaf' }));
+  await rules.engine.configure([node('account', null), other]);
+  await rules.engine.configure([node('account', null), leaf(MINUTE)]);
+  expect(await rules.usage('quota:a/leaf', 'daily')).toMatchObject({ used: 1 });
+});
+
 test('a sliding window never frees room early, and at most one bucket late', async () => {
   const window = { type: 'Sliding', durationMs: MINUTE } as const;
   await rules.engine.configure(account(limit('minute', 2, { window })));
