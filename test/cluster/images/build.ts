@@ -20,11 +20,14 @@ async function writeRootfs(name: ImageName, folder: string): Promise<void> {
   }
 }
 
-const { values, positionals } = parseArgs({ options: { rootfs: { type: 'string' } }, allowPositionals: true });
+const { values, positionals } = parseArgs({
+  options: { rootfs: { type: 'string' }, help: { type: 'boolean' } },
+  allowPositionals: true,
+});
 const unknown = positionals.filter((name) => !IMAGE_NAMES.includes(name as ImageName));
-if (positionals.length === 0 || unknown.length > 0) {
+if (values.help || positionals.length === 0 || unknown.length > 0) {
   console.error(`usage: build.ts <image>… [--rootfs <folder>]; images: ${IMAGE_NAMES.join(', ')}`);
-  process.exit(2);
+  process.exit(values.help ? 0 : 2);
 }
 for (const name of positionals as ImageName[]) {
   if (values.rootfs === undefined) console.log((await ensureImage(name, { log })).archive);
