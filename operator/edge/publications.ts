@@ -6,7 +6,7 @@ import type { Cell } from '../../sidecar/base/cell.ts';
 import { encodeSnapshot, type SnapshotDemands } from '../../sidecar/control/encode.ts';
 import type { SidecarSnapshot } from '../../sidecar/control/terms.ts';
 import type { TreeKey } from '../../sidecar/engine/terms.ts';
-import { type BindingQuestion, decideBinding } from '../trees/bindings.ts';
+import { type BindingQuestion, type BindingRefusal, decideBinding } from '../trees/bindings.ts';
 import { objectId } from '../trees/names.ts';
 import { composeSnapshot } from '../trees/snapshot.ts';
 import type { CompiledAccount, CompiledQuota, CompiledWorld, NamespaceLabels } from '../trees/terms.ts';
@@ -58,10 +58,16 @@ export class Publications {
     if (world.current === null) return pending('the caches are not synced yet');
     const decision = decideBinding(world.current, this.#namespacesOf(world.current), question);
     if (decision.kind === 'refused') {
-      if (decision.reason === 'QuotaNotReady') return pending(decision.message);
+      if (this.#mayPass(decision.reason)) return pending(decision.message);
       return { kind: 'refused', message: `${decision.reason}: ${decision.message}` };
     }
     return this.#publish(world.current, decision, question);
+  }
+
+  /** Whether a refusal leaves in force what was sent. Deleting something is meant to take effect; a slip in it is not. */
+  #mayPass(reason: BindingRefusal): boolean {
+    // A quota that names no account by mistake stays where it was, as soon as that is read from Redis.
+    return reason === 'QuotaNotReady' || (reason === 'AccountNotFound' && !this.#options.world.isAllKnown);
   }
 
   #publish(

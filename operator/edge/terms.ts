@@ -47,6 +47,8 @@ export interface WorldView {
   /** Null until the caches have synced. */
   readonly current: CompiledWorld | null;
   readonly catalogs: ReadonlyMap<string, Catalog>;
+  /** Whether every tree is compiled with knowledge of what was in force before this process started. */
+  readonly isAllKnown: boolean;
   /** Tells after every compilation. */
   subscribe(listener: () => void): Disposable;
   /** The tree differs from the one in Redis for a while: what was last in force should be read from there again. */

@@ -14,14 +14,18 @@ export type BindingDecision =
   | { readonly kind: 'bound'; readonly quota: CompiledQuota; readonly account: CompiledAccount }
   | { readonly kind: 'refused'; readonly reason: BindingRefusal; readonly message: string };
 
-type BindingRefusal =
+export type BindingRefusal =
   | 'QuotaNotFound'
   /** The quota's `consumers` do not admit the pod. */
   | 'QuotaNotGranted'
   /** The quota is in no tree: it never was valid. Time or a correction may help. */
   | 'QuotaNotReady'
+  /** The account above the quota does not exist. */
+  | 'AccountNotFound'
   /** The account's key may not reach the pod's namespace. */
-  | 'KeyDeliveryForbidden';
+  | 'KeyDeliveryForbidden'
+  /** The account's Secret does not exist: whoever deleted it took the key back. */
+  | 'CredentialMissing';
 
 /** `namespaces`: labels by namespace, for grants by selector. Holds and full windows do not matter here: calls wait. */
 export function decideBinding(
@@ -45,13 +49,35 @@ export function decideBinding(
       `GLMQuota ${id} does not admit service account ${question.namespace}/${question.serviceAccount}; its owner decides by spec.consumers.serviceAccounts`,
     );
   const account = quota.account === null ? undefined : world.accounts.get(quota.account);
-  if (!account) return refuse('QuotaNotReady', `GLMQuota ${id} is not in force: ${quota.verdict.message}`);
-  const keys = account.keyDelivery?.namespaces;
-  if (!keys || !admits(keys, account.namespace, question.namespace, namespaces))
+  if (account) return decideDelivery({ quota, account, question, namespaces });
+  if (quota.lostAccount === null)
+    return refuse('QuotaNotReady', `GLMQuota ${id} is not in force: ${quota.verdict.message}`);
+  return refuse(
+    'AccountNotFound',
+    `there is no GLMAccount ${quota.lostAccount} for GLMQuota ${id}; create it or correct spec.accountRef`,
+  );
+}
+
+interface DeliveryQuestion {
+  readonly quota: CompiledQuota;
+  readonly account: CompiledAccount;
+  readonly question: BindingQuestion;
+  readonly namespaces: ReadonlyMap<string, NamespaceLabels>;
+}
+
+/** May the pod hold the account's key, and is there one? */
+function decideDelivery({ quota, account, question, namespaces }: DeliveryQuestion): BindingDecision {
+  const id = objectId(account);
+  // What it grants cannot be told while its spec does not parse; its last good limits stay in force meanwhile.
+  if (!account.keyDelivery) return refuse('QuotaNotReady', `GLMAccount ${id} is not valid: ${account.verdict.message}`);
+  const keys = account.keyDelivery.namespaces;
+  if (!admits(keys, account.namespace, question.namespace, namespaces))
     return refuse(
       'KeyDeliveryForbidden',
-      `GLMAccount ${objectId(account)} does not let its key reach ${pod}; its owner decides by spec.keyDelivery.namespaces (now from: ${keys?.from ?? 'None'})`,
+      `GLMAccount ${id} does not let its key reach pods of namespace ${question.namespace}; its owner decides by spec.keyDelivery.namespaces (now from: ${keys.from})`,
     );
+  if (account.deliveryFault?.reason === 'CredentialMissing')
+    return refuse('CredentialMissing', `GLMAccount ${id} cannot serve: ${account.deliveryFault.message}`);
   return { kind: 'bound', quota, account };
 }
 

@@ -4,7 +4,7 @@ import type { EffectiveLimit } from '../api/v1alpha1/status.ts';
 import type { NodeConfig, NodeName, TreeConfig } from '../../sidecar/engine/terms.ts';
 import { decideDeliveries, type DeliveryDecision } from './deliveries.ts';
 import type { Inheritance } from './limits.ts';
-import { linkQuotas, type QuotaLink } from './links.ts';
+import { accountLedTo, linkQuotas, type QuotaLink } from './links.ts';
 import { ACCOUNT_NODE, quotaNode } from './names.ts';
 import { findOvercommitments } from './overcommitment.ts';
 import { placeQuotas, type Placed, type Placement } from './placement.ts';
@@ -33,7 +33,9 @@ export function compileTrees(input: CompileInput): CompiledWorld {
   }
   for (const link of links.values()) {
     const branch = byTree.get(placement.homes.get(link.id) ?? '');
-    quotas.set(link.id, compileQuota(link, branch, placement.faults.get(link.id) ?? null));
+    const quota = compileQuota(link, branch, placement.faults.get(link.id) ?? null);
+    const led = quota.account === null ? accountLedTo(link, links) : null;
+    quotas.set(link.id, { ...quota, lostAccount: led === null || roots.has(led) ? null : led });
   }
   return { accounts, quotas, staleAtMs: windows.staleAtMs };
 }
@@ -59,6 +61,7 @@ function compileBranch(root: Root, placement: Placement, { delivery, fault }: De
     treeKey,
     tree,
     delivery,
+    deliveryFault: fault,
     keyDelivery: root.account?.spec.keyDelivery ?? null,
     verdict: accountVerdict(root, fault),
     overcommitted: overcommitted.get(ACCOUNT_NODE) ?? null,
@@ -98,7 +101,11 @@ function stopVerdict(node: NodeName): NodeVerdict {
   return { active: false, reason: 'Stopped', message, blockedBy: node };
 }
 
-function compileQuota(link: QuotaLink, branch: Branch | undefined, fault: Fault | null): CompiledQuota {
+function compileQuota(
+  link: QuotaLink,
+  branch: Branch | undefined,
+  fault: Fault | null,
+): Omit<CompiledQuota, 'lostAccount'> {
   const { namespace, name, quota } = link;
   const node = quotaNode(link);
   const placed = branch?.placed.get(node);

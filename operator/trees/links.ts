@@ -83,6 +83,17 @@ function grantOf(kind: 'account' | 'quota', id: string, known: Known): Namespace
   return known.unparsed.has(id) ? 'unknown' : 'absent';
 }
 
+/** `namespace/name` of the account at the end of the parents that specs name, if there is such an end. */
+export function accountLedTo(start: QuotaLink, links: ReadonlyMap<string, QuotaLink>): string | null {
+  const seen = new Set<string>();
+  let link: QuotaLink | undefined = start;
+  while (link?.parent?.kind === 'quota' && !seen.has(link.id)) {
+    seen.add(link.id);
+    link = links.get(link.parent.id);
+  }
+  return link?.parent?.kind === 'account' ? link.parent.id : null;
+}
+
 /** Marks the members of every ring of parents; what merely hangs below a ring is left to the placement. */
 function withCycles(links: ReadonlyMap<string, QuotaLink>): ReadonlyMap<string, QuotaLink> {
   const ringOf = findRings(links.keys(), (id) => {

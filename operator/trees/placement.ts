@@ -4,7 +4,7 @@
  * unmetered because of a mistake. What was never good is in no tree.
  */
 import type { NodeConfig, NodeName, TreeConfig, TreeKey } from '../../sidecar/engine/terms.ts';
-import { cycleFault, findRings, type QuotaLink } from './links.ts';
+import { accountLedTo, cycleFault, findRings, type QuotaLink } from './links.ts';
 import { inheritFrom, keepLimits, resolveLimits, type Inheritance } from './limits.ts';
 import { ACCOUNT_NODE, quotaNode } from './names.ts';
 import { rootInheritance, type Root } from './roots.ts';
@@ -113,13 +113,8 @@ function homeOfKept(link: QuotaLink, input: PlacementInput, kept: Kept): TreeKey
 
 /** The tree of the account at the end of the parents that specs name, good or bad; null: there is no such end. */
 function treeLedTo(start: QuotaLink, { links, roots }: PlacementInput): TreeKey | null {
-  const seen = new Set<string>();
-  let link: QuotaLink | undefined = start;
-  while (link?.parent?.kind === 'quota' && !seen.has(link.id)) {
-    seen.add(link.id);
-    link = links.get(link.parent.id);
-  }
-  return link?.parent?.kind === 'account' ? (roots.get(link.parent.id)?.treeKey ?? null) : null;
+  const id = accountLedTo(start, links);
+  return id === null ? null : (roots.get(id)?.treeKey ?? null);
 }
 
 function notInForce(what: string, fault: Fault | null | undefined): Fault {

@@ -67,6 +67,8 @@ export interface CompiledAccount extends ObjectKey {
   readonly tree: TreeConfig | null;
   /** Null: no key or no allowed origin; sidecars cannot be served. */
   readonly delivery: Delivery | null;
+  /** Why there is no `delivery`; null besides when the spec itself is at fault, which `verdict` tells. */
+  readonly deliveryFault: Fault | null;
   /** Null for an account whose spec does not parse. */
   readonly keyDelivery: KeyDelivery | null;
   readonly verdict: NodeVerdict;
@@ -78,6 +80,8 @@ export interface CompiledQuota extends ObjectKey {
   readonly node: NodeName;
   /** The account's `namespace/name`; null: the node is in no tree and grants nothing. */
   readonly account: string | null;
+  /** The account that its parents lead to and that does not exist; null: it is in a tree, or that cannot be told. */
+  readonly lostAccount: string | null;
   /** From this node up to `account`; empty when it is in no tree. */
   readonly path: readonly NodeName[];
   /** Null for a quota whose spec does not parse. */

@@ -32,6 +32,8 @@ export type PoolReason =
   | 'QuotaNotFound'
   | 'QuotaNotGranted'
   | 'QuotaNotReady'
+  | 'AccountNotFound'
   | 'KeyDeliveryForbidden'
+  | 'CredentialMissing'
   | 'InvalidTemplate'
   | 'ApplyFailed';

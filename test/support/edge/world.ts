@@ -24,6 +24,7 @@ export function teamQuota(spec: object = {}) {
 
 export class TestWorld implements WorldView, CacheView {
   readonly catalogs = new Map([['default', catalog]]);
+  isAllKnown = true;
   readonly forgotten: TreeKey[] = [];
   credentialInCache: Credential | null = { apiKey: 'vendor-key', origin: null, caPem: null };
   #input: CompileInput;

@@ -14,6 +14,10 @@ const QUESTION = {
   perAgentConcurrency: 2,
 };
 
+const problems = [{ path: 'spec', message: 'is no object' }];
+const UNPARSED_ACCOUNT = { kind: 'GLMAccount', namespace: 'glm', name: 'max', uid: 'uid-max', problems } as const;
+const UNPARSED_QUOTA = { kind: 'GLMQuota', namespace: 'glm', name: 'team-a', uid: '', problems } as const;
+
 function publishing() {
   const world = new TestWorld();
   const redis = createCell<SidecarSnapshot['redis'] | null>(exampleSnapshot().redis);
@@ -81,7 +85,15 @@ test.each<[string, (setup: ReturnType<typeof publishing>) => void]>([
   ['Redis holds no tree', ({ tree }) => (tree.state = null)],
   ['the credentials of Redis are missing', ({ redis }) => redis.set(null)],
   ["the vendor's key is missing", ({ world }) => (world.credentialInCache = null)],
-  ["the account's Secret is missing", ({ world }) => world.change({ credentials: new Map() })],
+  ['the account does not parse', ({ world }) => world.change({ accounts: [], invalid: [UNPARSED_ACCOUNT] })],
+  ['the quota does not parse', ({ world }) => world.change({ quotas: [], invalid: [UNPARSED_QUOTA] })],
+  [
+    'what was in force is not read yet and the quota names no account',
+    ({ world }) => {
+      world.isAllKnown = false;
+      world.change({ quotas: [teamQuota({ accountRef: { name: 'mx' } })] });
+    },
+  ],
 ])('nothing new is said while %s', (_, change) => {
   const setup = publishing();
   change(setup);
@@ -101,6 +113,8 @@ test('a changed key of the vendor and changed access to Redis are published unde
 
 test.each<[string, (setup: ReturnType<typeof publishing>) => void]>([
   ['QuotaNotFound', ({ world }) => world.change({ quotas: [] })],
+  ['AccountNotFound', ({ world }) => world.change({ accounts: [] })],
+  ['CredentialMissing', ({ world }) => world.change({ credentials: new Map() })],
   ['QuotaNotGranted', ({ world }) => world.change({ quotas: [teamQuota({ consumers: { from: 'Same' } })] })],
   [
     'QuotaNotGranted',

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { decideBinding } from '#operator/trees/bindings.ts';
 import { compileTrees } from '#operator/trees/compile.ts';
 import { selects } from '#operator/trees/grants.ts';
-import { account, quota, world } from './world.ts';
+import { account, inForce, quota, world } from './world.ts';
 
 const namespaces = new Map([
   ['ci', { team: 'a' }],
@@ -69,6 +69,47 @@ test('an unknown quota, and one that never was valid, are told apart', () => {
     return decision.kind === 'refused' ? decision.reason : null;
   };
   expect([reason('none'), reason('lost')]).toEqual(['QuotaNotFound', 'QuotaNotReady']);
+});
+
+test('a chain of quotas whose account is gone says which one', () => {
+  const quotas = [
+    quota('glm/team', { accountRef: { name: 'gone' }, children: { from: 'Same' } }),
+    quota('glm/agent', { parentRef: { name: 'team' } }),
+  ];
+  const question = { namespace: 'glm', serviceAccount: 'default', quota: { namespace: 'glm', name: 'agent' } };
+  expect(decideBinding(compileTrees(world({ quotas })), namespaces, question)).toMatchObject({
+    reason: 'AccountNotFound',
+    message: expect.stringContaining('there is no GLMAccount glm/gone'),
+  });
+});
+
+describe('with its last good limits in force', () => {
+  const before = world({
+    accounts: [account('max', { keyDelivery: open })],
+    quotas: [quota('glm/team', { accountRef: { name: 'max' } })],
+  });
+  const question = { namespace: 'glm', serviceAccount: 'default', quota: { namespace: 'glm', name: 'team' } };
+  const previous = inForce(compileTrees(before));
+  const problems = [{ path: 'spec', message: 'is no object' }];
+  const unparsed = { kind: 'GLMAccount', namespace: 'glm', name: 'max', uid: 'uid-max', problems } as const;
+
+  test('an account that does not parse is waited for', () => {
+    const compiled = compileTrees({ ...before, accounts: [], invalid: [unparsed], previous });
+    expect(compiled.quotas.get('glm/team')?.account).toBe('glm/max');
+    expect(decideBinding(compiled, namespaces, question)).toMatchObject({ reason: 'QuotaNotReady' });
+  });
+
+  test('an account without its Secret is refused, also when its spec is not in force', () => {
+    const missing = (parts: object) => compileTrees({ ...before, credentials: new Map(), previous, ...parts });
+    const refused = { reason: 'CredentialMissing' };
+    expect(decideBinding(missing({}), namespaces, question)).toMatchObject(refused);
+    expect(decideBinding(missing({ catalogs: new Map() }), namespaces, question)).toMatchObject(refused);
+  });
+
+  test('a quota that names another account by mistake stays bound', () => {
+    const quotas = [quota('glm/team', { accountRef: { name: 'mx' } })];
+    expect(decideBinding(compileTrees({ ...before, quotas, previous }), namespaces, question).kind).toBe('bound');
+  });
 });
 
 test.each([
