@@ -12,8 +12,8 @@ const HELP = `Usage: npm run bench [-- ${NAMES.join('|')}]...
 Measures on this machine, which should have nothing else to do, and writes test/bench/results/<bench>.json with the
 goals beside the numbers (a goal that is missed is said, not an error). All of them when none is named.
 
-  engine    how fast Redis decides on a call; whether the vendor ever sees a call too many   (about 1 minute)
-  gateway   what the bundled sidecar adds to a call; calls/s, memory, start; draws gateway.svg (about 3 minutes)
+  engine    how fast Redis decides on a call; whether the vendor ever sees a call too many   (1 to 2 minutes)
+  gateway   what the bundled sidecar adds to a call; calls/s, memory, start; draws gateway.svg (2 to 6 minutes)
   --help    this text
 
 Exit code: 0 measured, 1 a measurement failed, 2 wrong arguments.

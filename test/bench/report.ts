@@ -40,7 +40,11 @@ export function report(bench: string, redisVersion: string, metrics: readonly Me
     node: process.version,
     redis: redisVersion,
     cpus: cpus().length,
-    metrics: metrics.map((metric) => ({ ...metric, value: round(metric.value) })),
+    metrics: metrics.map((metric) => ({
+      ...metric,
+      value: round(metric.value),
+      peers: Object.fromEntries(Object.entries(metric.peers).map(([name, value]) => [name, round(value)])),
+    })),
   };
   mkdirSync(RESULTS, { recursive: true });
   writeFileSync(join(RESULTS, `${bench}.json`), `${JSON.stringify(document, null, 2)}\n`);
