@@ -160,7 +160,7 @@ export function totalOf(window: ModelWindow, which: 'fullest' | 'newest'): numbe
   return which === 'newest' ? (totals.at(-1) ?? 0) : Math.max(0, ...totals);
 }
 
-/** Rows of the rollback matrix: refund the windows, return the rate token, the vendor accepted the call. */
+/** Rows of the rollback matrix: refund the windows, return the rate token, the vendor accepted the call if it answered. */
 export const MATRIX: Record<Settlement['outcome'], readonly [boolean, boolean, boolean]> = {
   completed: [false, false, true],
   brokeMidStream: [false, false, true],

@@ -215,8 +215,9 @@ export class Model implements World {
     if (!lease || lease.fence !== fence) return { kind: 'unknown' };
     const late = lease.landed;
     const sent = lease.grantedWallMs + (sentAfterMs ?? 0);
-    const first = firstByteAfterMs === null ? this.now.wallMs : lease.grantedWallMs + firstByteAfterMs;
-    const [refund, refundRate, accepted] = MATRIX[outcome];
+    const first = lease.grantedWallMs + (firstByteAfterMs ?? 0);
+    const [refund, refundRate, acceptedIfAnswered] = MATRIX[outcome];
+    const accepted = acceptedIfAnswered && firstByteAfterMs !== null;
     const settled = { actual, ending: { refund, accepted, sent, first, wall: this.now.wallMs } };
     const overdraft = this.#end(lease, settled, refundRate);
     this.#finish(lease);

@@ -182,7 +182,10 @@ export interface Settlement {
   readonly outcome: Outcome;
   /** What the call used; for outcomes that refund the windows it is ignored. */
   readonly actual: Amounts;
-  /** Offsets from the grant in ms, for the window's anchor interval (rule N1); null: never sent / never answered. */
+  /**
+   * Offsets from the grant in ms, for the window's anchor interval (rule N1); null: never sent / never answered. Without
+   * an answer the call may have opened the window at any time until its settlement, or not at all.
+   */
   readonly sentAfterMs: number | null;
   readonly firstByteAfterMs: number | null;
 }

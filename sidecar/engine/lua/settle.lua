@@ -6,7 +6,7 @@
 -- reply one of { 'settled', late 0|1, overdraft 0|1 } | { 'unknown' } for each, or { { 'epoch', epoch } }
 -- keeps inv-I2, inv-I5 (a second settlement of an id changes nothing), inv-I7 (granted = settled + expired + live).
 
--- Outcome → refund the windows, return the rate token, the vendor accepted the call.
+-- Outcome → refund the windows, return the rate token, the vendor accepted the call if it answered at all.
 local MATRIX = {
   completed = { false, false, true },
   brokeMidStream = { false, false, true },
@@ -24,9 +24,10 @@ local function settle_one(call, ARGV, first)
   local sent_after, first_after = tonumber(ARGV[first + 3]), tonumber(ARGV[first + 4])
   local late = lease.x == 1
   local ending = {
-    refund = row[1], refund_rate = row[2], accepted = row[3], actual = read_amounts(ARGV, first + 5),
-    sent = lease.w + math.max(0, sent_after),
-    first = first_after >= 0 and lease.w + first_after or call.meta.wall_ms,
+    refund = row[1], refund_rate = row[2], actual = read_amounts(ARGV, first + 5),
+    -- Without a response nobody knows whether it opened the vendor's window (rule N1).
+    accepted = row[3] and first_after >= 0,
+    sent = lease.w + math.max(0, sent_after), first = lease.w + first_after,
   }
   local overdraft = apply_ending(call, lease, ending)
   finish(call, id, lease)

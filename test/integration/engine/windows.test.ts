@@ -37,6 +37,26 @@ test('N1 near the boundary a call is charged to the window that ends and to the 
   expect(await rules.usage('account', 'five-hour')).toMatchObject({ used: 1, reserved: 0 });
 });
 
+test('N1 a call cut before any response is charged but fixes no start: a later opener may be the first', async () => {
+  await rules.engine.configure(account(limit('five-hour', 10)));
+  const cut = await rules.grant('cut');
+  await rules.engine.advance(1000);
+  await rules.settle(cut, { outcome: 'brokeMidStream', sentAfterMs: 0, firstByteAfterMs: null });
+  expect(await rules.usage('account', 'five-hour')).toMatchObject({
+    used: 1,
+    resetsAtMs: START_MS + 1000 + MINUTE + GUARD,
+  });
+  // The vendor never took it: its window opens half a minute later and runs until a minute and a half.
+  await rules.engine.advance(29_000);
+  for (let id = 2; id <= 10; id++)
+    await rules.settle(await rules.grant(`${id}`), { sentAfterMs: 0, firstByteAfterMs: 0 });
+  const end = START_MS + 30_000 + MINUTE + GUARD;
+  await rules.engine.advance(33_500);
+  expect(await rules.acquire('11')).toMatchObject({ limit: 'five-hour', retryAtMs: end });
+  await rules.engine.setUs(end * 1000);
+  expect(await rules.acquire('12')).toMatchObject({ kind: 'granted' });
+});
+
 test('N1 a call that runs across the boundary stays charged in the next window', async () => {
   await rules.engine.configure(account(limit('tokens', 100, { resource: 'Tokens' })));
   const reserve = { ...ONE, inputTokens: 40 };

@@ -43,6 +43,8 @@ interface Call {
   readonly restMs: number;
   readonly tokens: number;
   readonly outcome: Outcome;
+  /** It ended before any response; the vendor took it all the same, or never saw it. */
+  readonly cut: 'taken' | 'unseen' | null;
   /** Its owner cannot reach Redis: it is not beaten for, runs 20 s longer, and settles late. */
   readonly lost: boolean;
 }
@@ -70,6 +72,7 @@ const calls = fc.array(
     restMs: fc.constantFrom(0, 5, 3000, 14_000),
     tokens: fc.integer({ min: 0, max: 6 }),
     outcome: outcomes,
+    cut: fc.constantFrom(null, null, null, null, 'taken', 'unseen'),
     lost: fc.constantFrom(false, false, false, false, true),
   }),
   { minLength: 5, maxLength: 50, size: 'max' },
@@ -88,8 +91,9 @@ async function play(nodes: readonly NodeConfig[], all: readonly Call[], faulty =
     for (let [next] = running; next && next.settledMs <= ms; [next] = running) {
       await engine.setUs(next.settledMs * 1000);
       const actual = { ...NOTHING, requests: 1, inputTokens: next.tokens };
-      const offsets = { sentAfterMs: next.sentMs, firstByteAfterMs: next.sentMs + next.firstByteMs };
-      await engine.sidecar.settle([settlement(next.id, next.fence, { ...offsets, actual, outcome: next.outcome })]);
+      const offsets = { sentAfterMs: next.sentMs, firstByteAfterMs: next.cut ? null : next.sentMs + next.firstByteMs };
+      const outcome = next.cut ? 'brokeMidStream' : next.outcome;
+      await engine.sidecar.settle([settlement(next.id, next.fence, { ...offsets, actual, outcome })]);
       done.push(next);
       running.shift();
     }
@@ -114,7 +118,7 @@ async function play(nodes: readonly NodeConfig[], all: readonly Call[], faulty =
 }
 
 const accepted = (done: readonly Done[]): readonly Done[] =>
-  done.filter(({ outcome }) => outcome === 'completed' || outcome === 'brokeMidStream');
+  done.filter(({ outcome, cut }) => (cut ? cut === 'taken' : outcome === 'completed' || outcome === 'brokeMidStream'));
 
 /** Most that a vendor whose window opens with the first accepted call counts in any of its windows. */
 function mostInVendorWindows(done: readonly Done[], durationMs: number, countedMs: (call: Done) => number): number {
@@ -187,7 +191,9 @@ test('inv-I4 in no stretch t are there more than (t + tau) / T + 1 calls that ke
       calls,
       async (burst, interval, all) => {
         const rate = { intervalUs: interval * 1000, burst };
-        const done = (await play(account([], { rate }), all)).filter(({ outcome }) => outcome !== 'neverSent');
+        const done = (await play(account([], { rate }), all)).filter(
+          ({ outcome, cut }) => cut || outcome !== 'neverSent',
+        );
         const times = done.map(({ grantedMs }) => grantedMs).toSorted((a, b) => a - b);
         times.forEach((from, index) =>
           times.slice(index).forEach((to, count) => {
