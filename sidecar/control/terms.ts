@@ -37,7 +37,7 @@ export interface SidecarSnapshot {
 /** Where snapshots come from: the operator's Watch stream, or a file in local mode. */
 export interface SnapshotSource {
   /**
-   * Yields each snapshot in ascending revision; survives a lost server by itself; ends when the signal aborts. Fails
+   * Yields the snapshots of one tree in ascending revision; survives a lost server by itself; ends when the signal aborts. Fails
    * with `forbidden` or `unsupported` when the last snapshot must not be used any more; it may be watched again then.
    */
   watch(signal: AbortSignal): AsyncIterable<SidecarSnapshot>;

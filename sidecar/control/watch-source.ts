@@ -33,7 +33,7 @@ const MAX_BACKOFF_MS = 30_000;
 const STABLE_AFTER_MS = 10_000;
 
 /**
- * Yields snapshots, never one with a smaller revision than before. A lost, silent or restarted operator, an expired
+ * Yields snapshots, never one with a smaller revision than the one before it of the same tree. A lost, silent or restarted operator, an expired
  * token and a malformed snapshot are logged and retried after a jittered back-off of 0.1 to 30 s; meanwhile nothing is
  * yielded, so the last snapshot stays in force. Fails with `forbidden` when the operator refuses this pod, with
  * `unsupported` when this version is too old: then the last snapshot must not be used any more.
@@ -59,18 +59,24 @@ export function watchSource(options: WatchSourceOptions): SnapshotSource {
   };
 }
 
-/** The newest revision of all streams of one source. */
+/** The newest snapshot of all streams of one source. */
 interface Seen {
-  newest: Revision | null;
+  newest: SidecarSnapshot | null;
 }
 
 /** Leaves out what is older than what was seen: a replica of the operator may lag behind the one asked before. */
 async function* inOrder(snapshots: AsyncIterable<SidecarSnapshot>, seen: Seen): AsyncGenerator<SidecarSnapshot> {
   for await (const snapshot of snapshots) {
-    if (seen.newest !== null && compareRevisions(snapshot.revision, seen.newest) < 0) continue;
-    seen.newest = snapshot.revision;
+    if (seen.newest !== null && isOlderThan(snapshot, seen.newest)) continue;
+    seen.newest = snapshot;
     yield snapshot;
   }
+}
+
+/** Generations are counted tree by tree: a quota that moved to another account starts anew. */
+function isOlderThan(snapshot: SidecarSnapshot, newest: SidecarSnapshot): boolean {
+  if (snapshot.binding.treeKey !== newest.binding.treeKey) return false;
+  return compareRevisions(snapshot.revision, newest.revision) < 0;
 }
 
 /** One stream over a connection of its own, so that a new attempt resolves and connects from the beginning. */

@@ -103,6 +103,20 @@ test('a smaller revision is left out, also after a reconnect; an equal one is ap
   await vi.waitFor(() => expect(seen).toEqual([5, 5, 6]), 10_000);
 });
 
+test('a quota that moves to another account gets that tree, whose generations count from the beginning', async () => {
+  const moved = exampleSnapshot(3);
+  const elsewhere = { ...moved, binding: { ...moved.binding, treeKey: 'b'.repeat(26) } };
+  await using server = await operator(async function* (_, context) {
+    yield { snapshot: encode(50) };
+    yield { snapshot: encodeSnapshot(elsewhere, DEMANDS) };
+    yield { snapshot: encodeSnapshot({ ...elsewhere, revision: exampleSnapshot(2).revision }, DEMANDS) };
+    yield { snapshot: encodeSnapshot({ ...elsewhere, revision: exampleSnapshot(4).revision }, DEMANDS) };
+    await untilAborted(context.signal);
+  });
+  const seen = generations(server.port);
+  await vi.waitFor(() => expect(seen).toEqual([50, 3, 4]), 10_000);
+});
+
 test('a restarted operator is found again and the token is read anew', async () => {
   const tokens: (string | null)[] = [];
   const watch: Watch = async function* (_, context) {
