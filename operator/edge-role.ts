@@ -149,13 +149,12 @@ async function serve(options: EdgeRoleOptions, served: Served, signal: AbortSign
   const namespaces = () => new Map(Array.from(caches.namespaces.entries(), ({ key, value }) => [key, value] as const));
   const context = contextSource({ world: () => world.current, namespaces }, settings);
   const webhook = stack.use(await startWebhook({ host, port: ports.webhook, certificate, context, log, registry }));
-  ready.set(true);
   log.info('edge.started', { control: control.port, webhook: webhook.port, health: health.port });
   const renewing = renew(options, certificate, signal, (next) => {
     control.setCertificate(next);
     webhook.setCertificate(next);
   });
-  await Promise.all([renewing, keepTrusted(options, signal)]);
+  await Promise.all([renewing, keepTrusted(options, signal, () => ready.set(true))]);
   ready.set(false);
   health.drain();
   await clock.sleep(DRAIN_MS);
@@ -168,7 +167,7 @@ function holdCredential(secret: KubeObject): HeldCredential {
 function assertServing(ready: Cell<boolean>, stores: readonly { name: string; hasSynced: boolean }[]): void {
   const missing = stores.filter((store) => !store.hasSynced).map((store) => store.name);
   if (missing.length > 0) throw new AppError('unavailable', `not synced: ${missing.join(', ')}`);
-  if (!ready.value) throw new AppError('unavailable', 'not listening yet');
+  if (!ready.value) throw new AppError('unavailable', 'not listening yet, or not trusted by the API server');
 }
 
 function cacheView(caches: OurCaches<HeldCredential>): CacheView {
@@ -216,13 +215,23 @@ async function renew(
   }
 }
 
-/** Writes the authority into the webhook configuration, and again when somebody removes it. Ends with the signal. */
-async function keepTrusted(options: EdgeRoleOptions, signal: AbortSignal): Promise<void> {
+/**
+ * Writes the authority into the webhook configuration, and again when somebody removes it. Ends with the signal. Calls
+ * `onTrusted` whenever it stands there: before the first time the API server could not call the injector, and whoever
+ * waits for readiness before making pods would see them refused.
+ */
+async function keepTrusted(options: EdgeRoleOptions, signal: AbortSignal, onTrusted: () => void): Promise<void> {
   const { client, injectorConfiguration, authority, clock, log } = options;
-  if (injectorConfiguration === null) return;
+  if (injectorConfiguration === null) {
+    onTrusted();
+    return;
+  }
   while (!signal.aborted) {
     const waitMs = await trustAuthority(client, injectorConfiguration, authority.certPem, signal).then(
-      () => TRUST_LOOK_MS,
+      () => {
+        onTrusted();
+        return TRUST_LOOK_MS;
+      },
       (reason: unknown) => {
         if (!signal.aborted) log.warn('edge.trustFailed', { cause: AppError.from(reason).message });
         return TRUST_RETRY_MS;

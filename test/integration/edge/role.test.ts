@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { createAuthority, type KeyPair } from '#operator/certificates/x509.ts';
 import { EDGE_RESOURCES, runEdgeRole } from '#operator/edge-role.ts';
 import { createRuntimeMetrics } from '#operator/runtime/metrics.ts';
+import type { ResourceType } from '#operator/runtime/resources.ts';
 import { LeaseService } from '#proto/glmquota/v1/lease_pb.ts';
 import { createCell } from '#sidecar/base/cell.ts';
 import { systemClock } from '#sidecar/base/clock.ts';
@@ -26,6 +27,14 @@ const clock = systemClock;
 let stand: Stand;
 let authority: KeyPair;
 let controlPort: number;
+const TRUSTING = 'glmquota-trusting';
+const WEBHOOKS: ResourceType = {
+  group: 'admissionregistration.k8s.io',
+  version: 'v1',
+  plural: 'mutatingwebhookconfigurations',
+  kind: 'MutatingWebhookConfiguration',
+  namespaced: false,
+};
 const open = new AsyncDisposableStack();
 
 beforeAll(async () => {
@@ -40,18 +49,23 @@ beforeAll(async () => {
   await stand.quota(quota, { accountRef: account, consumers: { from: 'All' }, concurrency: { max: 1 } });
   open.use(stand.startController());
   authority = await createAuthority('glmquota', { nowMs: clock.nowMs(), days: 1 });
-  controlPort = await startEdgeRole();
+  ({ control: controlPort } = await startEdgeRole());
 }, 600_000);
 
 afterAll(() => open.disposeAsync());
 
+interface Ports {
+  readonly control: number;
+  readonly health: number;
+}
+
 /** The role `edge` inside this process, over the same API server and Redis. */
-async function startEdgeRole(): Promise<number> {
-  const listening = Promise.withResolvers<number>();
+async function startEdgeRole(injectorConfiguration: string | null = null): Promise<Ports> {
+  const listening = Promise.withResolvers<Ports>();
   const silent = createLog('silent');
   const log: Log = {
     ...silent,
-    info: (event, fields) => void (event === 'edge.started' && listening.resolve(Number(fields?.['control']))),
+    info: (event, fields) => void (event === 'edge.started' && listening.resolve(fields as unknown as Ports)),
   };
   const stop = new AbortController();
   const registry = createRegistry();
@@ -66,7 +80,7 @@ async function startEdgeRole(): Promise<number> {
       metrics: createRuntimeMetrics(registry, { controllers: [], resources: EDGE_RESOURCES, leases: [] }),
       authority,
       dnsNames: ['localhost'],
-      injectorConfiguration: null,
+      injectorConfiguration,
       sidecar: {
         image: IMAGE,
         imagePullPolicy: 'IfNotPresent',
@@ -194,4 +208,20 @@ test('Redis that lost everything is filled again and work goes on', async () => 
   const startedMs = performance.now();
   await client.cancel({ id: await answers(client, 'granted') });
   console.log(`granted again ${Math.round(performance.now() - startedMs)} ms after an empty Redis came back`);
+});
+
+test('edge is ready only when the API server trusts its injector', async () => {
+  const { health } = await startEdgeRole(TRUSTING);
+  const readyz = async (): Promise<number> => (await fetch(`http://127.0.0.1:${health}/readyz`)).status;
+  expect(await readyz()).toBe(503);
+
+  const clientConfig = { url: 'https://127.0.0.1:9/inject' };
+  const webhook = { name: 'inject.glmquota.io', clientConfig, admissionReviewVersions: ['v1'], sideEffects: 'None' };
+  const apiVersion = 'admissionregistration.k8s.io/v1';
+  const webhooks = [{ ...webhook, rules: [] }];
+  const metadata = { name: TRUSTING };
+  await stand.client.create(WEBHOOKS, { apiVersion, kind: WEBHOOKS.kind, metadata, webhooks });
+  await until(async () => (await readyz()) === 200, 'edge is ready');
+  const trusting = await stand.client.get(WEBHOOKS, { name: TRUSTING });
+  expect(JSON.stringify(trusting)).toContain(Buffer.from(authority.certPem).toString('base64'));
 });
