@@ -14,4 +14,4 @@ COPY --from=build /rootfs/ /
 ENV PATH=/bin
 WORKDIR /
 USER 65532:65532
-ENTRYPOINT ["/bin/node", "--disable-sigusr1", "--enable-source-maps", "/app/glmquota.mjs"]
+ENTRYPOINT ["/bin/node", "--disable-sigusr1", "--max-semi-space-size=8", "/app/glmquota.mjs"]

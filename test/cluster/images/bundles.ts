@@ -71,7 +71,6 @@ export async function bundle(root: string, entries: Entries): Promise<Readonly<R
     sourcemap: 'linked',
     // The source text is in the repository; line numbers are what a stack trace needs.
     sourcesContent: false,
-    keepNames: true,
     minifySyntax: true,
     minifyWhitespace: true,
     legalComments: 'none',
