@@ -27,14 +27,18 @@ export interface Charge {
 }
 
 /**
- * What to charge for a call that got an answer: the vendor's counts where the response is whole. A cut one is charged
- * its reported (else reserved) input and at least the output that was seen pass.
+ * What to charge for a call that got an answer: the vendor's counts where they are final. A cut response is charged its
+ * reported (else reserved) input and at least the output that was seen pass; one of which nothing could be read, as
+ * when the client hangs up before it comes, its whole reservation. `ended`: the HTTP response came to its end.
  */
-export function chargeOf(facts: ResponseFacts, reserved: TokenUsage): Charge {
+export function chargeOf(facts: ResponseFacts, reserved: TokenUsage, ended: boolean): Charge {
   const { usage } = facts;
-  if (usage && facts.complete) return { usage, estimated: false };
+  if (usage && (facts.complete || (ended && facts.usageIsFinal))) return { usage, estimated: false };
   const seen = facts.contentSeen ? outputSeen(facts) : 0;
-  if (!usage) return { usage: { ...reserved, outputTokens: seen }, estimated: true };
+  if (!usage) {
+    const isUnread = !facts.contentSeen && facts.frames === 0;
+    return { usage: isUnread ? reserved : { ...reserved, outputTokens: seen }, estimated: true };
+  }
   const { inputTokens, cachedTokens } = usage.inputTokens + usage.cachedTokens > 0 ? usage : reserved;
   // Counts come with the last frames only: where they are larger than what was seen, they are the vendor's own.
   const outputTokens = Math.max(usage.outputTokens, seen);

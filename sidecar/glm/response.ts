@@ -9,6 +9,8 @@ import { mergeUsage, NO_USAGE, reportedUsage, tokenUsage, type InputStyle, type 
 export interface ResponseFacts {
   /** Null: the vendor reported none, or the response was cut before it did. */
   readonly usage: TokenUsage | null;
+  /** Some of the usage came with or after output: it is no mere announcement, as at the start of a stream. */
+  readonly usageIsFinal: boolean;
   /** The model that answered; prices follow from it. Null: not named. */
   readonly model: string | null;
   /** The first error in the body or stream. */
@@ -56,6 +58,7 @@ class FactSheet {
   error: ReportedError | null = null;
   broke = false;
   contentSeen = false;
+  #usageIsFinal = false;
 
   constructor(options: ReaderOptions) {
     this.#options = options;
@@ -63,17 +66,20 @@ class FactSheet {
 
   take(json: JsonObject): void {
     const { surface } = this.#options;
-    this.#reported = mergeUsage(this.#reported, reportedUsage(json, surface));
+    const reported = reportedUsage(json, surface);
+    this.#reported = mergeUsage(this.#reported, reported);
     this.model ??= textIn(json, 'model');
     this.error ??= reportedError(json);
     this.broke ||= finishReasons(json).includes('network_error');
     this.contentSeen ||= hasContent(json, surface);
+    this.#usageIsFinal ||= this.contentSeen && reported.output !== null;
   }
 
   facts(rest: Pick<ResponseFacts, 'complete' | 'frames' | 'dataBytes'>): ResponseFacts {
     const { surface, inputStyle = 'Exclusive' } = this.#options;
     const { model, error, broke, contentSeen } = this;
-    return { usage: tokenUsage(this.#reported, surface, inputStyle), model, error, broke, contentSeen, ...rest };
+    const usage = tokenUsage(this.#reported, surface, inputStyle);
+    return { usage, usageIsFinal: this.#usageIsFinal, model, error, broke, contentSeen, ...rest };
   }
 }
 

@@ -135,7 +135,7 @@ export class Gateway {
   #relay({ request, response, snapshot, gone }: Exchange, body: Buffer, listener: RelayListener): Relay {
     const { upstream } = snapshot;
     const { pool, host } = this.#options.upstreams.of(upstream);
-    const relay = new Relay(response, listener);
+    const relay = new Relay(response, listener, this.#options.clock);
     gone.addEventListener('abort', () => relay.leave(gone.reason), { once: true });
     relay.start(pool, {
       method: request.method === 'GET' ? 'GET' : 'POST',

@@ -29,6 +29,7 @@ export interface MeteredCallOptions {
 
 const NO_FACTS: ResponseFacts = {
   usage: null,
+  usageIsFinal: false,
   model: null,
   error: null,
   broke: false,
@@ -88,7 +89,7 @@ export class MeteredCall implements RelayListener {
     const ending = endingOf(facts, how);
     const { contentSeen } = facts;
     const outcome = outcomeOf({ sent, status, failure: failure?.class ?? null, contentSeen, ending });
-    const { usage, estimated } = chargeOf(facts, reserved);
+    const { usage, estimated } = chargeOf(facts, reserved, how === 'whole');
     void lease.settle(outcome, usage, facts.model, { cutByUs: ending === 'cutByUs' });
     const durationMs = clock.monotonicMs() - startedMs;
     metrics.call(outcome, durationMs);

@@ -4,6 +4,7 @@
  */
 import type { ServerResponse } from 'node:http';
 import type { Dispatcher, Pool } from 'undici';
+import type { Clock } from '../base/clock.ts';
 import { downstreamHeaders } from './headers.ts';
 
 export interface RelayRequest {
@@ -37,19 +38,28 @@ export interface RelayListener {
   onEnd(end: RelayEnd): Promise<void> | void;
 }
 
+/** How long a vendor may take to end a response that has said all: its slot is held meanwhile. */
+const ENDING_MS = 3000;
+/** What Node lets into a status line. */
+const REASON_PHRASE = /^[\t\x20-\x7e]*$/;
+
 /** A response that broke in the middle is cut, so that the client cannot take it for complete. */
 export class Relay implements Dispatcher.DispatchHandler {
   readonly #response: ServerResponse;
   readonly #listener: RelayListener;
+  readonly #clock: Clock;
+  /** Aborts when the relay has ended. */
+  readonly #over = new AbortController();
   #controller: Dispatcher.DispatchController | null = null;
   #hasHead = false;
   #ended = false;
   /** The client has left with all it wanted: the vendor only has to close. */
   #isDetached = false;
 
-  constructor(response: ServerResponse, listener: RelayListener) {
+  constructor(response: ServerResponse, listener: RelayListener, clock: Clock) {
     this.#response = response;
     this.#listener = listener;
+    this.#clock = clock;
     response.on('drain', () => this.#controller?.resume());
   }
 
@@ -59,12 +69,17 @@ export class Relay implements Dispatcher.DispatchHandler {
 
   /**
    * The client went away. Official clients do so right after a stream's last frame; the vendor is then left to end its
-   * response, because it counts the call in flight until it has.
+   * response, because it counts the call in flight until it has; for 3 s at most.
    */
   leave(reason: unknown): void {
+    if (this.#ended || this.#isDetached) return;
     if (!this.#listener.isWhole()) return this.abort(reason);
     this.#isDetached = true;
     this.#controller?.resume();
+    void this.#clock.sleep(ENDING_MS, this.#over.signal).then(
+      () => this.abort(reason),
+      () => undefined,
+    );
   }
 
   /** Ends the call from our side, synchronously: the vendor's connection is closed and the listener told. */
@@ -90,7 +105,8 @@ export class Relay implements Dispatcher.DispatchHandler {
     const raw = rawStrings(controller.rawHeaders);
     this.#listener.onHead(status, raw);
     this.#response.sendDate = false;
-    this.#response.writeHead(status, statusMessage ?? '', downstreamHeaders(raw));
+    const phrase = statusMessage !== undefined && REASON_PHRASE.test(statusMessage) ? statusMessage : '';
+    this.#response.writeHead(status, phrase, downstreamHeaders(raw));
     // Sent with the first bytes of the body when they are here already, alone when the vendor makes us wait for them.
     setImmediate(() => {
       if (!this.#ended && !this.#response.destroyed) this.#response.flushHeaders();
@@ -118,6 +134,7 @@ export class Relay implements Dispatcher.DispatchHandler {
   #finish(end: RelayEnd): void {
     if (this.#ended) return;
     this.#ended = true;
+    this.#over.abort();
     const settled = this.#listener.onEnd(end);
     if (end.kind !== 'complete') {
       if (this.#hasHead) this.#response.destroy();

@@ -115,6 +115,23 @@ test('a client that leaves after the last frame ends a whole call, once the vend
   expect((await settlement(gateway)).outcome).toBe('completed');
 });
 
+test('a vendor that does not end its response after the last frame gives the slot back all the same', async () => {
+  await using vendor = await RawVendor.start();
+  let closed = false;
+  vendor.onRequest = (socket) => {
+    socket.on('close', () => (closed = true));
+    socket.write(STREAM_HEAD + chunked(FRAME) + chunked('data: [DONE]\n\n'));
+  };
+  await using gateway = await startGateway({ upstream: { origin: vendor.origin } });
+  const gone = new AbortController();
+  const reader = (await call(gateway, { signal: gone.signal })).body!.getReader();
+  let text = '';
+  while (!text.includes('[DONE]')) text += Buffer.from((await reader.read()).value!).toString();
+  gone.abort();
+  expect((await settlement(gateway)).outcome).toBe('completed');
+  await until(() => closed);
+});
+
 test('a client that leaves before the vendor answers ends the call there too', async () => {
   await using vendor = await RawVendor.start();
   let closed = false;
@@ -126,7 +143,32 @@ test('a client that leaves before the vendor answers ends the call there too', a
   gone.abort();
   await failed;
   await until(() => closed);
-  expect((await settlement(gateway)).outcome).toBe('brokeMidStream');
+  const { outcome, actual } = await settlement(gateway);
+  expect(outcome).toBe('brokeMidStream');
+  expect(actual).toEqual(gateway.engine.asked[0]?.reserve);
+});
+
+test('a stream that ends without its last frame is charged by the usage after its output', async () => {
+  await using vendor = await RawVendor.start();
+  const usage = 'data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":20}}\n\n';
+  const body = FRAME.repeat(50) + usage;
+  vendor.onRequest = (socket) => void socket.write(`${STREAM_HEAD + chunked(body)}0\r\n\r\n`);
+  await using gateway = await startGateway({ upstream: { origin: vendor.origin } });
+  await (await call(gateway)).text();
+  const { outcome, actual } = await settlement(gateway);
+  expect(outcome).toBe('completed');
+  expect(actual).toMatchObject({ inputTokens: 7, outputTokens: 20 });
+});
+
+test('a whole answer in an encoding nobody can read is charged its reservation', async () => {
+  await using vendor = await RawVendor.start();
+  const head = 'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: secret\r\n';
+  vendor.onRequest = (socket) => void socket.write(`${head}Content-Length: 3\r\n\r\nabc`);
+  await using gateway = await startGateway({ upstream: { origin: vendor.origin } });
+  await (await call(gateway)).text();
+  const { outcome, actual } = await settlement(gateway);
+  expect(outcome).toBe('completed');
+  expect(actual).toEqual(gateway.engine.asked[0]?.reserve);
 });
 
 test('a client that leaves while Redis is asked costs nothing', async () => {
@@ -175,6 +217,16 @@ test.for([
   const response = await call(gateway);
   expect([response.status, await response.text()]).toEqual([status, body]);
   expect((await settlement(gateway)).outcome).toBe(outcome);
+});
+
+test('a reason phrase that no header may hold is left out', async () => {
+  await using vendor = await RawVendor.start();
+  vendor.onRequest = (socket) =>
+    void socket.write(Buffer.from('HTTP/1.1 429 Trop d\xe9j\xe0\r\nContent-Length: 2\r\n\r\n{}', 'latin1'));
+  await using gateway = await startGateway({ upstream: { origin: vendor.origin } });
+  const response = await call(gateway);
+  expect([response.status, await response.text()]).toEqual([429, '{}']);
+  expect((await settlement(gateway)).outcome).toBe('refusedRate');
 });
 
 test('an error inside a stream that began with 200 refunds what a refusal would', async () => {
