@@ -13,10 +13,15 @@ const THRESHOLDS = [80, 90, 95, 100] as const;
 export function decideNodeWrite(written: unknown, wanted: NodeStatus, sinceMs: number): WriteDecision {
   const before = (typeof written === 'object' && written !== null ? written : {}) as Partial<NodeStatus>;
   // Every change of a tree changes its revision: writing that to all its quotas would cost a write each.
-  if (isDeepStrictEqual({ ...before, revision: wanted.revision }, { ...wanted })) return { kind: 'none' };
+  if (isDeepStrictEqual(withoutRevision(before), withoutRevision(wanted))) return { kind: 'none' };
   if (!isDeepStrictEqual(settledPart(before), settledPart(wanted))) return { kind: 'now' };
   const restMs = isSignificant(before, wanted) ? DAMPED_MS : SETTLED_MS;
   return sinceMs >= restMs ? { kind: 'now' } : { kind: 'later', afterMs: restMs - sinceMs };
+}
+
+/** Absent, not undefined: a status that was never in any tree has no such key. */
+function withoutRevision({ revision: _revision, ...rest }: Partial<NodeStatus>): unknown {
+  return rest;
 }
 
 /** What changes because somebody changed something. */

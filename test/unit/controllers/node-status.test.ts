@@ -125,6 +125,13 @@ test('a new revision alone is no reason to write', () => {
   expect(decideNodeWrite(used(40), wanted, Number.POSITIVE_INFINITY)).toEqual({ kind: 'none' });
 });
 
+test('an unchanged status of an object in no tree is never written', () => {
+  const unplaced = planNodeStatus(facts([], { sync: { kind: 'away', message: 'refused', snapshot: null } }), nowMs);
+  expect(unplaced.revision).toBeUndefined();
+  const { revision: _none, ...written } = unplaced;
+  expect(decideNodeWrite(written, unplaced, Number.POSITIVE_INFINITY)).toEqual({ kind: 'none' });
+});
+
 test('a turned condition is written at once', () => {
   const stopped: NodeVerdict = { active: false, reason: 'Stopped', message: 'held', blockedBy: 'quota:ns/team' };
   const wanted = planNodeStatus(facts([node('quota:ns/team')], { verdict: stopped }), nowMs);
