@@ -1,7 +1,7 @@
 /** Which objects a compilation changed: only they need work. */
 import { isDeepStrictEqual } from 'node:util';
 import type { CompiledWorld } from '../../trees/terms.ts';
-import type { NodeKind } from './gather.ts';
+import type { NodeKind, ObjectVersion } from './gather.ts';
 import type { World } from './world.ts';
 
 export interface Differences {
@@ -10,26 +10,31 @@ export interface Differences {
   readonly quotas: readonly string[];
 }
 
+type Versions = ReadonlyMap<string, ObjectVersion | null>;
+
 /** Remembers the compilation before; in the first one everything is new. */
 export class DifferenceFinder {
   #before: CompiledWorld | null = null;
-  #generations = new Map<string, number>();
+  #accounts: Versions = new Map();
+  #quotas: Versions = new Map();
 
   /** What is different in the world's compilation since the last call. */
-  next(world: Pick<World, 'current' | 'generationOf'>): Differences {
+  next(world: Pick<World, 'current' | 'versionOf'>): Differences {
     const after = world.current;
     if (after === null) return { accounts: [], quotas: [] };
-    const before = this.#before;
+    const before = { compiled: this.#before, accounts: this.#accounts, quotas: this.#quotas };
+    const versions = (kind: NodeKind, ids: Iterable<string>): Versions =>
+      new Map(Array.from(ids, (id) => [id, world.versionOf(kind, id)] as const));
     this.#before = after;
-    const isNewer = (kind: NodeKind, id: string): boolean => {
-      const generation = world.generationOf(kind, id);
-      const known = this.#generations.get(`${kind} ${id}`);
-      this.#generations.set(`${kind} ${id}`, generation);
-      return known !== generation;
-    };
+    this.#accounts = versions('GLMAccount', after.accounts.keys());
+    this.#quotas = versions('GLMQuota', after.quotas.keys());
+    // An object that was deleted and made again compiles to the same, and has no status.
+    const differs = (from: Versions, to: Versions, id: string): boolean => !isDeepStrictEqual(from.get(id), to.get(id));
     return {
-      accounts: changedKeys(before?.accounts, after.accounts, (id) => isNewer('GLMAccount', id)),
-      quotas: changedKeys(before?.quotas, after.quotas, (id) => isNewer('GLMQuota', id)),
+      accounts: changedKeys(before.compiled?.accounts, after.accounts, (id) =>
+        differs(before.accounts, this.#accounts, id),
+      ),
+      quotas: changedKeys(before.compiled?.quotas, after.quotas, (id) => differs(before.quotas, this.#quotas, id)),
     };
   }
 }
@@ -39,11 +44,7 @@ function changedKeys<T>(
   after: ReadonlyMap<string, T>,
   isNewer: (id: string) => boolean,
 ): string[] {
-  const changed = Array.from(after).filter(([id, value]) => {
-    // Asked of every object: it also takes note.
-    const newer = isNewer(id);
-    return newer || !isDeepStrictEqual(before?.get(id), value);
-  });
+  const changed = Array.from(after).filter(([id, value]) => isNewer(id) || !isDeepStrictEqual(before?.get(id), value));
   const gone = Array.from(before?.keys() ?? []).filter((id) => !after.has(id));
   return [...changed.map(([id]) => id), ...gone];
 }

@@ -42,11 +42,14 @@ export function gatherInput(caches: WorldCaches, lastGood: ReadonlyMap<string, C
   };
 }
 
-/** Generations of accounts and quotas as they were gathered, by `generationKey`. */
-export function generationsOf(caches: Pick<WorldCaches, 'accounts' | 'quotas'>): ReadonlyMap<string, number> {
-  const read = ({ value }: { value: Observed<unknown> }, kind: NodeKind): readonly [string, number] => [
-    generationKey(kind, `${value.namespace}/${value.name}`),
-    value.generation,
+/** Which object, and which spec of it. */
+export type ObjectVersion = Pick<Observed<unknown>, 'uid' | 'generation'>;
+
+/** Versions of accounts and quotas as they were gathered, by `versionKey`. */
+export function versionsOf(caches: Pick<WorldCaches, 'accounts' | 'quotas'>): ReadonlyMap<string, ObjectVersion> {
+  const read = ({ value }: { value: Observed<unknown> }, kind: NodeKind): readonly [string, ObjectVersion] => [
+    versionKey(kind, `${value.namespace}/${value.name}`),
+    { uid: value.uid, generation: value.generation },
   ];
   return new Map([
     ...Array.from(caches.accounts.entries(), (entry) => read(entry, 'GLMAccount')),
@@ -56,7 +59,7 @@ export function generationsOf(caches: Pick<WorldCaches, 'accounts' | 'quotas'>):
 
 export type NodeKind = InvalidObject['kind'];
 
-export function generationKey(kind: NodeKind, id: string): string {
+export function versionKey(kind: NodeKind, id: string): string {
   return `${kind} ${id}`;
 }
 

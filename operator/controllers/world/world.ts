@@ -10,7 +10,7 @@ import type { Log } from '../../../sidecar/base/log.ts';
 import type { Calendar } from '../../trees/calendar.ts';
 import { compileTrees } from '../../trees/compile.ts';
 import type { CompiledWorld } from '../../trees/terms.ts';
-import { gatherInput, generationKey, generationsOf, type NodeKind, type WorldCaches } from './gather.ts';
+import { gatherInput, type NodeKind, type ObjectVersion, versionKey, versionsOf, type WorldCaches } from './gather.ts';
 
 /** Changes that come together are compiled together. */
 const SETTLE_MS = 20;
@@ -42,7 +42,7 @@ export class World {
   /** What of `#recalled` the current compilation knew: an answer that came after it changes nothing yet. */
   #known: Set<TreeKey> = new Set();
   #catalogs: ReadonlyMap<string, Catalog> = new Map();
-  #generations: ReadonlyMap<string, number> = new Map();
+  #versions: ReadonlyMap<string, ObjectVersion> = new Map();
   #current: CompiledWorld | null = null;
   #wake = Promise.withResolvers<void>();
   #dirty = true;
@@ -63,7 +63,12 @@ export class World {
 
   /** The generation of the object that is compiled; a newer one in the cache is compiled next. */
   generationOf(kind: NodeKind, id: string): number {
-    return this.#generations.get(generationKey(kind, id)) ?? 0;
+    return this.versionOf(kind, id)?.generation ?? 0;
+  }
+
+  /** The object that is compiled, also when it does not parse; null: there was none. */
+  versionOf(kind: NodeKind, id: string): ObjectVersion | null {
+    return this.#versions.get(versionKey(kind, id)) ?? null;
   }
 
   /** Whether the tree is compiled with knowledge of what was in force; before, it must not be written. */
@@ -142,7 +147,7 @@ export class World {
       const known = new Set(this.#recalled);
       const world = compileTrees({ ...input, previous, allowedOrigins, calendar, nowMs: clock.nowMs() });
       this.#catalogs = input.catalogs;
-      this.#generations = generationsOf(caches);
+      this.#versions = versionsOf(caches);
       this.#remember(world, signal);
       this.#current = world;
       this.#known = known;

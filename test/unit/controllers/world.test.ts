@@ -202,6 +202,20 @@ test('only what changed is told to be different', async () => {
   expect(finder.next(world)).toEqual({ accounts: ['glm/max'], quotas: ['glm/team'] });
 });
 
+test('a quota deleted and made again between two looks is told to be different', async () => {
+  const world = start();
+  const finder = new DifferenceFinder();
+  sync();
+  applyAccount();
+  applyQuota({ concurrency: { max: 2 } });
+  await clock.advance(1000);
+  finder.next(world);
+  const again = object('GLMQuota', 'team', { accountRef: { name: 'max' }, concurrency: { max: 2 } });
+  caches.quotas.upsert({ ...again, metadata: { ...again.metadata, uid: 'uid-of-its-successor' } });
+  await clock.advance(1000);
+  expect(finder.next(world)).toEqual({ accounts: [], quotas: ['glm/team'] });
+});
+
 test('calendar windows are given new boundaries when theirs run out', async () => {
   const world = start();
   sync();
