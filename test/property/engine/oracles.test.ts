@@ -78,6 +78,15 @@ const calls = fc.array(
   { minLength: 5, maxLength: 50, size: 'max' },
 );
 
+/** Short calls in bursts; before each burst comes one that is cut before any response and never reached the vendor. */
+const cutCalls = fc.tuple(calls, fc.integer({ min: 4, max: 8 })).map(([all, size]) =>
+  all.map((call, index): Call => {
+    const short = { ...call, restMs: call.restMs % 3000, outcome: 'completed', cut: null, lost: false } as const;
+    if (index % size === 0) return { ...short, cut: 'unseen' };
+    return { ...short, afterMs: index % size === 1 ? call.afterMs : call.afterMs % 3000 };
+  }),
+);
+
 /** Plays the calls on a tree; returns those that were granted. Leases are kept alive, but `faulty` loses the lost ones. */
 async function play(nodes: readonly NodeConfig[], all: readonly Call[], faulty = false): Promise<readonly Done[]> {
   const engine = opened.fresh();
@@ -144,6 +153,16 @@ test('inv-I3 no window of the vendor holds more requests than its limit, whereve
   await fc.assert(
     fc.asyncProperty(fc.integer({ min: 1, max: 6 }), calls, async (most, all) => {
       const done = await play(account([limit('five-hour', most, { window: anchored })]), all, true);
+      expect(mostInVendorWindows(done, anchored.durationMs, requestAt)).toBeLessThanOrEqual(most);
+    }),
+    runParameters(200),
+  );
+});
+
+test('inv-I3 no window of the vendor holds more requests than its limit, also if calls before it were never seen', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.integer({ min: 2, max: 5 }), cutCalls, async (most, all) => {
+      const done = await play(account([limit('five-hour', most, { window: anchored })]), all);
       expect(mostInVendorWindows(done, anchored.durationMs, requestAt)).toBeLessThanOrEqual(most);
     }),
     runParameters(200),
