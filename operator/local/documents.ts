@@ -29,6 +29,7 @@ export interface LocalObjects {
 const DEFAULT_NAMESPACE = 'default';
 
 interface RawObject {
+  readonly apiVersion?: unknown;
   readonly kind?: unknown;
   readonly metadata?: { readonly name?: unknown; readonly namespace?: unknown; readonly labels?: unknown };
 }
@@ -86,7 +87,8 @@ class Reader implements LocalObjects {
         this.namespaces.set(id, labelsOf(object));
         return;
       default:
-        this.ignored.push(where);
+        if (isOurs(object)) this.problems.push(`${where}: ${kind} is no kind of glmquota.io; known are ${OUR_KINDS}`);
+        else this.ignored.push(where);
     }
   }
 
@@ -102,6 +104,12 @@ interface PlacedObject {
   readonly id: string;
   /** With its namespace filled in. */
   readonly object: RawObject;
+}
+
+const OUR_KINDS = 'GLMAccount, GLMQuota, GLMCatalog, AgentPool';
+
+function isOurs(object: RawObject): boolean {
+  return typeof object.apiVersion === 'string' && object.apiVersion.startsWith('glmquota.io/');
 }
 
 const CLUSTER_SCOPED = ['GLMCatalog', 'Namespace'];

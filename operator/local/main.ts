@@ -22,6 +22,8 @@ async function main(argv: readonly string[]): Promise<number> {
   }
   const ended = new AbortController();
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => ended.abort());
+  // A closed pipe ends it like Ctrl-C: an unheard error would skip the removal of the file that holds the key.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => ended.abort());
   try {
     await runLocal(parsed.options, { clock: systemClock, config: readLocalConfig(), say, tell }, ended.signal);
     return EXIT.done;

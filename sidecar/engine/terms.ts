@@ -3,7 +3,7 @@
  * Everything counted is an integer below 2^53: calls, tokens, micro-credits, nano-currency, milliseconds.
  */
 
-/** What a limit counts. Adding a member makes the compiler list every place that must handle it. */
+/** What a limit counts. CONTRIBUTING has the recipe for another member. */
 export const RESOURCES = [
   'Requests',
   'Prompts',

@@ -67,9 +67,19 @@ function marksOfOthers(): RegExp[] {
 }
 
 function cgroups(folder: string): string[] {
-  return readdirSync(folder, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory())
-    .flatMap((entry) => [`cgroup ${folder}/${entry.name}`, ...cgroups(`${folder}/${entry.name}`)]);
+  return subfolders(folder).flatMap((name) => [`cgroup ${folder}/${name}`, ...cgroups(`${folder}/${name}`)]);
+}
+
+/** None of a folder that somebody removed since it was listed. */
+function subfolders(folder: string): string[] {
+  try {
+    return readdirSync(folder, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map(({ name }) => name);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
 }
 
 function files(folder: string, depth: number): string[] {

@@ -94,6 +94,13 @@ test('objects that need a cluster are ignored with a word', () => {
   ]);
 });
 
+test('a misspelt kind of ours is refused, not ignored', () => {
+  const decision = plan([account, secret, quota('team'), `${head}GLMQuotta\nmetadata: { name: x }`]);
+  expect(!decision.ok && decision.problems.join()).toContain(
+    'GLMQuotta is no kind of glmquota.io; known are GLMAccount',
+  );
+});
+
 test('a held quota runs, and says that it is held', () => {
   const decision = plan([account, secret, quota('team', '  stop: { policy: Hold }')]);
   expect(decision.ok && decision.plan.warnings).toEqual([expect.stringMatching(/Stopped: held by spec.stop/)]);
