@@ -1,4 +1,5 @@
 /** Everything that runs while this process leads: one controller per kind, each fed by what it depends on. */
+import { isDeepStrictEqual } from 'node:util';
 import type { AgentPool } from '../api/v1alpha1/agentpool.ts';
 import type { NodeStatus, PoolStatus } from '../api/v1alpha1/status.ts';
 import type { KubeClient } from '../runtime/client.ts';
@@ -75,6 +76,8 @@ class Leadership {
   readonly #quotas: QuotaStatus;
   readonly #pool: PoolReconciler;
   readonly #queues: Readonly<Record<ControllerName, Controller['queue']>>;
+  /** Labels of a namespace changed since the last compilation, which follows such a change. */
+  #isRelabelled = false;
   readonly controllers: readonly Controller[];
 
   constructor(options: LeadingOptions, term: Term) {
@@ -146,6 +149,13 @@ class Leadership {
       }),
     );
     stack.use(
+      caches.namespaces.subscribe((change) => {
+        const isSame =
+          change.kind === 'updated' && isDeepStrictEqual(change.previous.value.labels, change.current.value.labels);
+        if (!isSame) this.#isRelabelled = true;
+      }),
+    );
+    stack.use(
       caches.accounts.subscribe((change) => {
         if (change.kind === 'deleted') this.#writers.account.forget(change.previous.uid);
       }),
@@ -167,9 +177,10 @@ class Leadership {
       this.#queues.glmaccount.add(id);
     }
     for (const id of quotas) this.#queues.glmquota.add(id);
-    // Grants may have come or gone.
-    if (accounts.length + quotas.length > 0)
+    // Grants may have come or gone: by a spec, or by the labels that a selector asks for.
+    if (accounts.length + quotas.length > 0 || this.#isRelabelled)
       for (const id of this.#options.pools.keys()) this.#queues.agentpool.add(id);
+    this.#isRelabelled = false;
   }
 
   #treeChanged(account: string, before: Parameters<typeof quotasConcerned>[2]['before']): void {

@@ -95,6 +95,19 @@ test('a pool whose quota is not there, or not granted, says so and makes no Depl
   await until(async () => (await deployment(lonely)) !== null, 'the Deployment');
 });
 
+test('a grant that comes with a label of the namespace is seen at once', async () => {
+  const labelled = { namespace: 'later', name: 'labelled' };
+  await stand.namespace('later');
+  const consumers = { from: 'Selector', selector: { matchLabels: { tier: 'gold' } } };
+  await stand.quota({ namespace: 'glm', name: 'gold' }, { accountRef: account, consumers });
+  const quotaRef = { name: 'gold', namespace: 'glm' };
+  await stand.pool(labelled, { quotaRef, template: { spec: { containers } }, replicas: 1 });
+  expect(await stand.eventually(AGENT_POOLS, labelled, 'Ready', 'False QuotaNotGranted')).toBe('False QuotaNotGranted');
+  await stand.namespace('later', { tier: 'gold' });
+  await until(async () => (await deployment(labelled)) !== null, 'the Deployment');
+  expect(await stand.eventually(AGENT_POOLS, labelled, 'Ready', 'False PodsNotReady')).toBe('False PodsNotReady');
+});
+
 test('a template the API server refuses is a condition that quotes it', async () => {
   const broken = { namespace: 'team', name: 'broken' };
   const template = { spec: { containers: [{ name: 'agent', image: 'agent:1', imgePullPolicy: 'Always' }] } };
