@@ -1,7 +1,7 @@
 /** Admission: a call asks here for its lease, and learns at once whether it may go. */
 import { amountsOf } from '../catalog/amounts.ts';
 import { route } from '../catalog/route.ts';
-import { withDeadline } from '../base/abort.ts';
+import { orAbort, withDeadline } from '../base/abort.ts';
 import type { Cell } from '../base/cell.ts';
 import type { Clock } from '../base/clock.ts';
 import { AppError, type Code } from '../base/errors.ts';
@@ -59,6 +59,7 @@ class Desk implements OpenDesk {
   readonly #cutting: Promise<void>;
   #started: PromiseWithResolvers<void> | null = null;
   #asking = 0;
+  readonly #asks = new Set<Promise<Admission>>();
   /** Admitted and not ended by their callers. */
   #using = 0;
   #draining = false;
@@ -102,6 +103,8 @@ class Desk implements OpenDesk {
     for (const each of held) each.abort(new AppError('unavailable', 'the sidecar is shutting down'));
     for (const each of held) each.abandon();
     await Promise.all(sessions.map((session) => session.flush(signal)));
+    await orAbort(this.#unheard(), signal).catch(() => undefined);
+    await Promise.all(this.#sessions.all().map((session) => session.flush(signal)));
     this.#options.log.info('lease.drained', { leases: held.length });
   }
 
@@ -113,6 +116,12 @@ class Desk implements OpenDesk {
     await this.#sessions[Symbol.asyncDispose]();
   }
 
+  /** Grants that have yet to come are given back then, and deliveries under way may yet fail. */
+  async #unheard(): Promise<void> {
+    await Promise.allSettled(this.#asks);
+    await Promise.all(this.#sessions.all().map((session) => session.delivered()));
+  }
+
   async #admit(call: CallSpec, signal: AbortSignal): Promise<Admission> {
     signal.throwIfAborted();
     if (this.#draining) return unavailable('the sidecar is shutting down');
@@ -122,14 +131,18 @@ class Desk implements OpenDesk {
     if (snapshot === null) return unavailable('no configuration of the operator is in force');
     const allowed = snapshot.binding.perAgentConcurrency;
     if (allowed !== null && this.inFlight >= allowed) return perAgentDenial(snapshot, allowed, this.inFlight);
+    const asked = this.#ask(snapshot, call, signal);
+    this.#asks.add(asked);
     try {
-      return await this.#ask(snapshot, call, signal);
+      return await asked;
     } catch (error) {
       if (signal.aborted) throw error;
       const failure = AppError.from(error);
       if (CALLERS_FAULT.has(failure.code)) throw failure;
       this.#options.log.debug('lease.unavailable', { code: failure.code, cause: failure.message });
       return unavailable('the quota store cannot be asked at the moment');
+    } finally {
+      this.#asks.delete(asked);
     }
   }
 
@@ -167,7 +180,8 @@ class Desk implements OpenDesk {
     for (let snapshot = first; ; snapshot = snapshots.value ?? snapshot) {
       const session = this.#sessions.of(snapshot);
       const answer = await session.acquire(this.#request(snapshot, call));
-      if (answer.kind !== 'stale' || clock.monotonicMs() >= giveUpAtMs) return { answer, snapshot, session };
+      const giveUp = this.#draining || clock.monotonicMs() >= giveUpAtMs;
+      if (answer.kind !== 'stale' || giveUp) return { answer, snapshot, session };
       log.info('lease.stale', { known: snapshot.revision.generation, generation: answer.generation });
       if (snapshots.value === snapshot) await this.#nextSnapshot(signal);
     }

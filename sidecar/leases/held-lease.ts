@@ -43,10 +43,14 @@ const NOTHING: Amounts = {
   nanoCost: 0,
 };
 
+const NO_TOKENS: TokenUsage = { inputTokens: 0, cachedTokens: 0, outputTokens: 0 };
+
 export class Held implements HeldLease {
   readonly #options: HeldLeaseOptions;
   readonly #control = new AbortController();
   #ended: Promise<{ late: boolean }> | null = null;
+  /** Its caller was told that the first byte may go out. */
+  #isSending = false;
   /** Ended by its caller, settled a little later. */
   #held: { readonly release: () => void } | null = null;
 
@@ -83,8 +87,12 @@ export class Held implements HeldLease {
 
   async start(signal: AbortSignal): Promise<boolean> {
     if (this.#ended !== null || this.#control.signal.aborted) return false;
-    const started = await this.#options.session.start(this.#options.lease, signal);
-    return started && !this.#control.signal.aborted;
+    const { session, lease } = this.#options;
+    const started = await session.start(lease, AbortSignal.any([signal, this.#control.signal]));
+    this.#isSending = started && !this.#control.signal.aborted;
+    // Marked as sent already, though its caller is told not to: it can only be settled.
+    if (started && !this.#isSending) await this.settle('neverSent', NO_TOKENS, null);
+    return this.#isSending;
   }
 
   noteFirstByte(): void {
@@ -120,9 +128,10 @@ export class Held implements HeldLease {
     const { lease, onEnd } = this.#options;
     if (this.#held !== null) return this.#held.release();
     if (this.#ended !== null) return;
-    const unsent = lease.sentAtMs === null;
     this.#ended = this.#deliver(
-      unsent ? { outcome: 'neverSent', actual: NOTHING } : { outcome: 'brokeMidStream', actual: lease.request.reserve },
+      this.#isSending
+        ? { outcome: 'brokeMidStream', actual: lease.request.reserve }
+        : { outcome: 'neverSent', actual: NOTHING },
     );
     onEnd(this);
   }

@@ -33,6 +33,7 @@ export class Outbox {
   readonly #options: OutboxOptions;
   readonly #entries = new Map<string, Entry>();
   readonly #cancels = new Set<string>();
+  readonly #underWay = new Set<Promise<unknown>>();
   #holding = false;
 
   constructor(options: OutboxOptions) {
@@ -95,8 +96,26 @@ export class Outbox {
     await cancels;
   }
 
-  /** Empty: not delivered, the entries wait. */
-  async #deliver(entries: readonly Entry[], signal?: AbortSignal): Promise<readonly SettleReply[]> {
+  /** Resolves once no delivery is under way. */
+  async delivered(): Promise<void> {
+    while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay);
+  }
+
+  /** Empty: not delivered. */
+  #deliver(entries: readonly Entry[], signal?: AbortSignal): Promise<readonly SettleReply[]> {
+    return this.#tracked(this.#tell(entries, signal));
+  }
+
+  async #tracked<T>(delivery: Promise<T>): Promise<T> {
+    this.#underWay.add(delivery);
+    try {
+      return await delivery;
+    } finally {
+      this.#underWay.delete(delivery);
+    }
+  }
+
+  async #tell(entries: readonly Entry[], signal?: AbortSignal): Promise<readonly SettleReply[]> {
     const { engine, register, log } = this.#options;
     const settlements = entries.map((entry) => entry.settlement);
     for (const entry of entries) entry.busy = true;
@@ -111,7 +130,9 @@ export class Outbox {
       for (const { settlement } of entries) this.#entries.delete(settlement.id);
       return replies;
     } catch (error) {
-      log.warn('settle.deferred', { code: AppError.from(error).code, waiting: this.#entries.size });
+      const { code } = AppError.from(error);
+      if (code === 'invalid') return await this.#withoutInvalid(entries, signal);
+      log.warn('settle.deferred', { code, waiting: this.#entries.size });
       return [];
     } finally {
       for (const entry of entries) entry.busy = false;
@@ -119,8 +140,22 @@ export class Outbox {
     }
   }
 
+  /** One settlement that is refused for itself must not keep back the others of its call: it alone is given up. */
+  async #withoutInvalid(entries: readonly Entry[], signal?: AbortSignal): Promise<readonly SettleReply[]> {
+    const [only] = entries;
+    if (entries.length > 1 || only === undefined) {
+      return (await Promise.all(entries.map((entry) => this.#tell([entry], signal)))).flat();
+    }
+    const { id } = only.settlement;
+    this.#entries.delete(id);
+    this.#options.metrics.settlementDropped();
+    this.#options.log.error('settle.refused', { id });
+    return [];
+  }
+
   async #deliverCancels(ids: readonly string[], signal?: AbortSignal): Promise<void> {
-    const told = await Promise.allSettled(ids.map((id) => this.#options.engine.cancel(id, signal).then(() => id)));
+    const telling = ids.map((id) => this.#options.engine.cancel(id, signal).then(() => id));
+    const told = await this.#tracked(Promise.allSettled(telling));
     for (const each of told) if (each.status === 'fulfilled') this.#cancels.delete(each.value);
     this.#options.metrics.undelivered.set(this.size);
   }

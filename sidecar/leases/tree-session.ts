@@ -43,6 +43,8 @@ export class TreeSession {
   #sync: Sync | null = null;
   #epoch: number | null = null;
   #ttlMs = 15_000;
+  /** Acquires under way: each may yet bring a lease. */
+  #asks = 0;
   #registering: Promise<void> | null = null;
   #awaited: PromiseWithResolvers<void> | null = null;
   /** Until the first connection stands, or was waited for in vain. */
@@ -66,9 +68,13 @@ export class TreeSession {
     await this.#options.opened.ready(signal);
   }
 
-  /** Nothing is held and nothing is left to tell. */
+  /** Nothing is held, asked for or left to tell. */
   get idle(): boolean {
-    return this.#leases.size === 0 && this.#outbox.size === 0;
+    return this.#asks === 0 && !this.#hasBeats;
+  }
+
+  get #hasBeats(): boolean {
+    return this.#leases.size > 0 || this.#outbox.size > 0;
   }
 
   get beatIntervalMs(): number {
@@ -77,7 +83,7 @@ export class TreeSession {
 
   /** Resolves once there is something to beat or to deliver. */
   async busy(): Promise<void> {
-    if (!this.idle) return;
+    if (this.#hasBeats) return;
     this.#awaited ??= Promise.withResolvers<void>();
     await this.#awaited.promise;
   }
@@ -87,6 +93,15 @@ export class TreeSession {
    * the id is then cancelled as soon as it can, so that an unheard grant cannot linger.
    */
   async acquire(ask: Ask): Promise<Answer> {
+    this.#asks += 1;
+    try {
+      return await this.#acquire(ask);
+    } finally {
+      this.#asks -= 1;
+    }
+  }
+
+  async #acquire(ask: Ask): Promise<Answer> {
     if (this.#connecting !== null) await this.#connecting;
     const first = await this.#ask(ask);
     if (first.kind !== 'epoch') return first;
@@ -141,6 +156,11 @@ export class TreeSession {
     await this.#outbox.flush(signal);
   }
 
+  /** Resolves once no delivery is under way; what failed waits for the next `flush`. */
+  async delivered(): Promise<void> {
+    await this.#outbox.delivered();
+  }
+
   async #ask(ask: Ask): Promise<Exclude<Verdict, Grant> | { kind: 'held'; lease: Lease }> {
     const { clock, owner } = this.#options;
     const request: AcquireRequest = { ...ask, owner, epoch: this.#epoch };
@@ -170,9 +190,10 @@ export class TreeSession {
     this.#sync = { askedAtMs: asked.monotonicMs, askedWallMs: asked.wallMs, ...reply };
   }
 
-  /** A connection that swallowed a beat may swallow the next as well. */
+  /** A connection that swallowed a beat may swallow the next as well; one that brought an answer works. */
   async #beatAgain(signal: AbortSignal, reason: unknown): Promise<void> {
     signal.throwIfAborted();
+    if (isAnswer(reason)) throw reason;
     const { clock, log, opened } = this.#options;
     log.debug('lease.beatRetried', { code: AppError.from(reason).code });
     const limit = { ms: BEAT_TIMEOUT_MS, what: 'reconnecting to Redis', signal };
@@ -251,6 +272,11 @@ export class TreeSession {
     this.#awaited?.resolve();
     this.#awaited = null;
   }
+}
+
+/** Redis' own error reply, however the engine put it: its connection's failures have other names. */
+function isAnswer(reason: unknown): boolean {
+  return reason instanceof Error && reason.cause instanceof Error && reason.cause.name === 'ReplyError';
 }
 
 function refOf(lease: Lease): LeaseRef {

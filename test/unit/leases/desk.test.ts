@@ -143,6 +143,32 @@ test('another tree gets a session of its own; the old one is closed when its las
   expect(closed).toEqual(['tree']);
 });
 
+test('a session whose connection was replaced lives on while a grant may still come', async () => {
+  const { desk, engine, clock, snapshots, closed } = deskWith();
+  const gate = Promise.withResolvers<void>();
+  const grantNow = engine.onAcquire;
+  engine.onAcquire = async (request) => {
+    await gate.promise;
+    return grantNow(request);
+  };
+  const late = admitted(desk);
+  await settled();
+  engine.onAcquire = grantNow;
+  const { redis } = snapshotOf();
+  snapshots.set({ ...snapshotOf({}, 8), redis: { ...redis, password: 'rotated' } });
+  await (await admitted(desk)).cancel();
+  await clock.advance(3000);
+  expect(closed).toEqual([]);
+  gate.resolve();
+  const lease = await late;
+  const { beats } = engine;
+  await clock.advance(6000);
+  expect(engine.beats).toBeGreaterThan(beats);
+  await lease.cancel();
+  await clock.advance(2000);
+  expect(closed).toEqual(['tree']);
+});
+
 test('asking again with the id of a lease that is held gives the same lease', async () => {
   const { desk, engine } = deskWith();
   const first = await desk.admit({ ...CALL, id: 'mine' }, never);

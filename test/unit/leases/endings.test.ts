@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from 'vitest';
-import { snapshotOf } from './fixtures.ts';
+import { AppError } from '#sidecar/base/errors.ts';
+import { settled, snapshotOf } from './fixtures.ts';
 import { admitted, CALL, closeDesks, deskWith, ESTIMATE, never } from './desk-fixture.ts';
 
 afterEach(closeDesks);
@@ -141,28 +142,6 @@ test('a call that our side cut keeps its slot for two seconds, but not its place
   expect(engine.settled).toHaveLength(1);
 });
 
-test('draining settles everything in one call: by what callers saw, by the reserve, or not at all', async () => {
-  const { desk, engine } = deskWith();
-  const [listening, silent, unused, cut] = [
-    await admitted(desk),
-    await admitted(desk),
-    await admitted(desk),
-    await admitted(desk),
-  ];
-  for (const lease of [listening, silent, cut]) await lease.start(never);
-  const seen = { inputTokens: 10, cachedTokens: 0, outputTokens: 3 };
-  listening.signal.addEventListener('abort', () => void listening.settle('brokeMidStream', seen, null));
-  void cut.settle('brokeMidStream', { ...seen, outputTokens: 9 }, null, { cutByUs: true });
-  await desk.drain(never);
-  expect(engine.settleCalls).toEqual([4]);
-  const byId = new Map(engine.settled.map((each) => [each.id, each]));
-  expect(byId.get(listening.id)).toMatchObject({ outcome: 'brokeMidStream', actual: { outputTokens: 3 } });
-  expect(byId.get(silent.id)).toMatchObject({ outcome: 'brokeMidStream', actual: engine.asked[1]?.reserve });
-  expect(byId.get(unused.id)).toMatchObject({ outcome: 'neverSent' });
-  expect(byId.get(cut.id)).toMatchObject({ outcome: 'brokeMidStream', actual: { outputTokens: 9 } });
-  expect(await desk.admit(CALL, never)).toMatchObject({ kind: 'unavailable' });
-});
-
 test('a lease that beats kept alive starts without asking, however old its grant is', async () => {
   const { desk, engine, clock } = deskWith();
   const lease = await admitted(desk);
@@ -199,4 +178,51 @@ test('while only cancellations wait, no beat is sent', async () => {
   await clock.advance(12_000);
   expect(engine.beats).toBe(0);
   expect(await registry.metrics()).toContain('glmquota_redis_errors_total{call="acquire"} 1');
+});
+
+test('a beat that Redis refuses does not cost a connection that works', async () => {
+  const { desk, engine, clock } = deskWith();
+  await admitted(desk);
+  engine.onBeat = () => {
+    const cause = Object.assign(new Error('NOTREE'), { name: 'ReplyError' });
+    throw new AppError('unavailable', 'this tree is not configured in Redis', { cause });
+  };
+  await clock.advance(8000);
+  expect([engine.beats, engine.reconnects]).toEqual([1, 0]);
+});
+
+test('a call cut while its lease is claimed ends at once and is beaten no more', async () => {
+  const { desk, engine, clock } = deskWith(snapshotOf({ maxRuntimeMs: 1000 }));
+  const lease = await admitted(desk);
+  await settled();
+  const gate = Promise.withResolvers<boolean>();
+  engine.claim = () => gate.promise;
+  clock.wallMs += 60_000;
+  const starting = lease.start(never);
+  await clock.advance(1500);
+  expect(lease.signal.aborted).toBe(true);
+  gate.resolve(true);
+  expect(await starting).toBe(false);
+  await lease.cancel();
+  expect(engine.cancelled).toEqual([lease.id]);
+  const { beats } = engine;
+  await clock.advance(60_000);
+  expect([engine.beats - beats, desk.inFlight]).toEqual([0, 0]);
+});
+
+test('a settlement that is refused for itself does not keep back the others', async () => {
+  const { desk, engine, clock, registry } = deskWith();
+  const leases = [await admitted(desk), await admitted(desk), await admitted(desk)];
+  for (const lease of leases) await lease.start(never);
+  engine.down = true;
+  for (const lease of leases) await lease.settle('completed', ESTIMATE, null);
+  engine.down = false;
+  engine.onSettle = ({ id }) => {
+    if (id === leases[1]?.id) throw new AppError('invalid', 'not a settlement');
+    return { kind: 'settled', late: false, overdraft: false };
+  };
+  await clock.advance(6000);
+  expect(await registry.metrics()).toMatch(/glmquota_settlements_undelivered 0/);
+  expect(engine.settled.filter(({ id }) => id === leases[1]?.id)).toHaveLength(2);
+  expect(new Set(engine.settled.map(({ id }) => id)).size).toBe(3);
 });
