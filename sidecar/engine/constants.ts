@@ -2,8 +2,11 @@
 export const ENGINE_CONSTANTS = {
   /** Lifetime of a lease without a sign of life. */
   TTL_MS: 15_000,
-  /** Sidecars beat this often: a third of the lifetime. */
-  BEAT_MS: 5_000,
+  /**
+   * One and a half intervals between two beats, which are a third of the lifetime and up to a tenth more: an owner is
+   * silent, and a server stood still, only after this; after a gap, every owner has beaten within it.
+   */
+  SILENT_MS: 7_500,
   /** How long after its latest possible end an anchored window is kept charged (g in the rules). */
   GUARD_MS: 2_000,
   /** An expired lease is remembered for its longest run and this long (rule T4); finished ids as well. */

@@ -1,7 +1,7 @@
 /** Reference model: the two clocks, the server's identity and the epoch (rules T1, T3, W2). Pure. */
 import { ENGINE_CONSTANTS } from './constants.ts';
 
-const { BEAT_MS, STEP_MS, TTL_MS } = ENGINE_CONSTANTS;
+const { SILENT_MS, STEP_MS, TTL_MS } = ENGINE_CONSTANTS;
 
 export class ModelClock {
   now = { wallMs: 0, logicalMs: 0 };
@@ -49,9 +49,9 @@ export class ModelClock {
     this.look();
     if (!this.#state) this.#begin();
     else if (this.#state.rawUs - this.#rawUs > STEP_MS * 1000) this.steps += 1;
-    if (lastMs !== null && this.now.logicalMs - lastMs > 1.5 * BEAT_MS) {
+    if (lastMs !== null && this.now.logicalMs - lastMs > SILENT_MS) {
       if (this.now.logicalMs >= this.#noReapUntilMs) this.#gapFromMs = lastMs;
-      this.#noReapUntilMs = this.now.logicalMs + BEAT_MS;
+      this.#noReapUntilMs = this.now.logicalMs + SILENT_MS;
     }
     if (this.#state && this.#state.identity !== this.#identity) this.epoch = Math.max(this.epoch + 1, this.now.wallMs);
     this.#state = { rawUs: this.#rawUs, logicalUs, identity: this.#identity };
@@ -74,7 +74,7 @@ export class ModelClock {
     const { logicalMs } = this.now;
     if (logicalMs < this.#massFromMs + TTL_MS) return true;
     if (logicalMs < this.#massFromMs + 2 * TTL_MS) return false;
-    const silent = lastHeardMs.filter((heardMs) => heardMs < logicalMs - 1.5 * BEAT_MS).length;
+    const silent = lastHeardMs.filter((heardMs) => heardMs < logicalMs - SILENT_MS).length;
     if (silent < 2 || silent * 2 <= lastHeardMs.length) return false;
     this.#massFromMs = logicalMs;
     return true;

@@ -79,8 +79,8 @@ export class Model implements World {
     if (!this.#config) return { kind: 'stale', generation: 0 };
     this.clock.open();
     const epoch = this.clock.otherEpoch(request.epoch);
-    this.#reap();
     if (epoch !== null) return { kind: 'epoch', epoch };
+    this.#reap();
     const seen = this.#replay(request);
     if (seen) return seen;
     const { revision, pathGeneration } = this.#config;
@@ -111,9 +111,8 @@ export class Model implements World {
   settle(settlements: readonly terms.Settlement[], known: number | null): readonly terms.SettleReply[] {
     this.clock.open();
     const epoch = this.clock.otherEpoch(known);
-    const replies = settlements.map((each): terms.SettleReply =>
-      epoch === null ? this.#settleOne(each) : { kind: 'epoch', epoch },
-    );
+    if (epoch !== null) return settlements.map(() => ({ kind: 'epoch', epoch }));
+    const replies = settlements.map((each) => this.#settleOne(each));
     this.#reap();
     return replies;
   }
@@ -127,15 +126,15 @@ export class Model implements World {
   beat({ owner, epoch: known, leases }: BeatRequest): BeatReply {
     this.clock.open();
     const epoch = this.clock.otherEpoch(known);
+    if (epoch !== null) return { kind: 'epoch', epoch };
     const lost: string[] = [];
-    for (const { id, fence } of epoch === null ? leases : []) {
+    for (const { id, fence } of leases) {
       const lease = this.#leases.find(id);
       if (lease?.live && lease.fence === fence && lease.request.owner === owner) this.#leases.extend(lease);
       else lost.push(id);
     }
-    if (epoch === null) this.#leases.hear(owner);
+    this.#leases.hear(owner);
     this.#reap();
-    if (epoch !== null) return { kind: 'epoch', epoch };
     return { kind: 'alive', epoch: this.clock.epoch, serverNowMs: this.now.logicalMs, lost };
   }
 

@@ -72,11 +72,11 @@ local function acquire(KEYS, ARGV)
   local tree = read_tree(call)
   if not tree then return { 'stale', 0 } end
   local epoch = other_epoch(call, ARGV[6])
-  reap(call)
   if epoch then
     save(call)
     return { 'epoch', epoch }
   end
+  reap(call)
   local seen = replay(call, id, owner)
   local path = not seen and generation >= tree[TREE_PATH_GENERATION] and generation <= tree[TREE_GENERATION]
     and resolve_path(call, leaf, model)

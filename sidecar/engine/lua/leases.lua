@@ -156,7 +156,7 @@ local function many_owners_silent(call)
   for _, packed in ipairs(redis.call('HVALS', call.keys.owners)) do
     local _, seen = struct.unpack(OWNER_FORMAT, packed)
     total = total + 1
-    if seen < meta.now_ms - 1.5 * BEAT_MS then silent = silent + 1 end
+    if seen < meta.now_ms - SILENT_MS then silent = silent + 1 end
   end
   if silent < 2 or silent * 2 <= total then return false end
   meta.mass_from = meta.now_ms

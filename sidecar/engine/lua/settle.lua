@@ -43,9 +43,9 @@ local function settle(KEYS, ARGV)
     replies[1] = { 'epoch', epoch }
   else
     for first = 2, #ARGV, 5 + AMOUNT_COUNT do replies[#replies + 1] = settle_one(call, ARGV, first) end
+    reap(call)
+    prune(call)
   end
-  reap(call)
-  prune(call)
   save(call)
   return replies
 end

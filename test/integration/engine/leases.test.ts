@@ -1,10 +1,12 @@
 import { expect, test } from 'vitest';
-import { limit, node, ONE, START_MS } from '#test/support/engine.ts';
+import { limit, node, ONE, request, START_MS } from '#test/support/engine.ts';
 import type { Grant } from '#sidecar/engine/terms.ts';
 import { useEngine } from './fixture.ts';
 
 const rules = useEngine();
 const TTL = 15_000;
+/** A beat comes every 5 s, give or take a tenth. */
+const LONGEST_BEAT = 5500;
 const ref = ({ id, fence, epoch }: Grant) => ({ id, fence, epoch });
 
 /** Time passes in steps that are no gap, with somebody asking in between. */
@@ -59,7 +61,7 @@ test('T2 a claim extends a live lease and refuses one that is gone or has anothe
   expect(await rules.engine.sidecar.claim(ref(grant))).toBe(false);
 });
 
-test('T3 after a gap, leases that were alive before it wait one beat; one that had expired already does not', async () => {
+test('T3 after a gap, leases that were alive before it wait for a beat; one that had expired already does not', async () => {
   await rules.engine.configure([node('account', null)]);
   const live = await rules.grant('live');
   await rules.engine.advance(60_000);
@@ -76,6 +78,48 @@ test('T3 after a gap, leases that were alive before it wait one beat; one that h
   await rules.engine.advance(7000);
   await rules.engine.sidecar.cancel('its end and 7 s are no gap');
   expect(await rules.inFlight('account')).toBe(0);
+});
+
+test('T3 after a gap an owner keeps its slot, however late its next beat may come', async () => {
+  await rules.engine.configure([node('account', null, { concurrency: 1 })]);
+  const grant = await rules.grant('1');
+  await rules.engine.advance(22_000);
+  expect(await rules.acquire('2', { owner: 'pod-2' })).toMatchObject({ reason: 'Concurrency' });
+  await rules.engine.advance(LONGEST_BEAT - 1);
+  expect(await rules.acquire('3', { owner: 'pod-2' })).toMatchObject({ reason: 'Concurrency' });
+  await rules.engine.advance(1);
+  expect(await beat('pod-1', grant)).toMatchObject({ lost: [] });
+});
+
+test('T3 on a quiet tree a dead holder has its slot until the first call 7.5 s after somebody calls again', async () => {
+  await rules.engine.configure([node('account', null, { concurrency: 1 })]);
+  await rules.grant('dead');
+  await rules.engine.advance(60_000);
+  expect(await rules.acquire('1', { owner: 'pod-2' })).toMatchObject({ reason: 'Concurrency' });
+  await rules.engine.advance(7499);
+  expect(await rules.acquire('2', { owner: 'pod-2' })).toMatchObject({ reason: 'Concurrency' });
+  await rules.engine.advance(1);
+  expect(await rules.acquire('3', { owner: 'pod-2' })).toMatchObject({ kind: 'granted' });
+});
+
+test.each(['beat', 'acquire', 'settle'] as const)('W2 a %s of an older epoch expires nobody', async (call) => {
+  await rules.engine.configure([node('account', null)]);
+  const grant = await rules.grant('1');
+  await pass(TTL - 1000);
+  await rules.engine.restartAs('another');
+  await rules.engine.advance(2000);
+  const { sidecar } = rules.engine;
+  const leases = [ref(grant)];
+  const answers = {
+    beat: () => sidecar.beat({ owner: 'pod-1', epoch: grant.epoch, leases }),
+    acquire: () => rules.acquire('2', { epoch: grant.epoch }),
+    settle: () => rules.settle({ ...grant, id: 'of a call before' }),
+  };
+  expect(await answers[call]()).toMatchObject({ kind: 'epoch' });
+  expect(await rules.inFlight('account')).toBe(1);
+  const registered = { lease: ref(grant), request: request('1'), sent: true };
+  await sidecar.register({ owner: 'pod-1', leases: [registered], disclaimed: [] });
+  expect(await beat('pod-1', grant)).toMatchObject({ lost: [] });
 });
 
 test('T3 when most owners fall silent together, nobody is reaped for one more lifetime; then all are', async () => {
