@@ -42,16 +42,16 @@ export class CalendarWindow extends Meter {
 
   /** `boundaries` null: nobody has this calendar any more. */
   roll({ wallMs }: Now, boundaries: readonly number[] | null): void {
-    if (wallMs < this.end) return;
+    const endless = this.end === MAX_AMOUNT;
+    if (wallMs < this.end && !endless) return;
     if (boundaries === null) {
-      this.used = 0;
-      this.start = this.end;
+      if (!endless) Object.assign(this, { used: 0, start: this.end });
       return;
     }
     const start = boundaries.findLast((at) => at <= wallMs) ?? 0;
-    if (start > this.start) this.used = 0;
-    this.start = Math.max(start, this.start);
-    this.end = boundaries.find((at) => at > wallMs) ?? MAX_AMOUNT;
+    const end = boundaries.find((at) => at > wallMs) ?? MAX_AMOUNT;
+    if (start > this.start) Object.assign(this, { used: 0, start });
+    if (end > this.start) this.end = end;
   }
 
   copy(): CalendarWindow {

@@ -28,14 +28,16 @@ end
 
 local function roll_calendar(call, window)
   local wall = call.meta.wall_ms
-  if wall < window.e then return end -- a clock that was set back does not open an old period again
+  local endless = window.e == MAX_AMOUNT -- past the last boundary; there may be more by now
+  if wall < window.e and not endless then return end
   local starts, ends = calendar_period(call, window.b, wall)
   if not starts then
-    window.u, window.s = 0, window.e
+    if not endless then window.u, window.s = 0, window.e end
     return
   end
-  if starts > window.s then window.u = 0 end
-  window.s, window.e = math.max(starts, window.s), ends
+  -- A clock that was set back does not open an old period again.
+  if starts > window.s then window.u, window.s = 0, starts end
+  if ends > window.s then window.e = ends end
 end
 
 -- A bucket leaves when everything in it is older than the duration: never early, at most one bucket late.

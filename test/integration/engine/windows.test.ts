@@ -112,6 +112,39 @@ test('N2 a calendar window changes at the boundaries that configure brought, and
   expect(await rules.acquire('6')).toMatchObject({ limit: 'daily', retryAtMs: null });
 });
 
+const dayFrom = (...boundariesMs: number[]) =>
+  account(limit('daily', 1, { window: { type: 'Calendar', period: 'Day', timeZone: 'UTC', boundariesMs } }));
+
+test('N2 a calendar window that ran past its last boundary ends at the next one that configure brings', async () => {
+  await rules.engine.configure(dayFrom(START_MS - 2000, START_MS - 1000));
+  await rules.settle(await rules.grant('1'));
+  expect(await rules.acquire('2')).toMatchObject({ limit: 'daily', retryAtMs: null });
+  await rules.engine.advance(30_000);
+  await rules.engine.configure(dayFrom(START_MS + 40_000, START_MS + 50_000));
+  expect(await rules.acquire('3')).toMatchObject({ limit: 'daily', retryAtMs: START_MS + 40_000 });
+  await rules.engine.advance(30_000);
+  await rules.settle(await rules.grant('4'));
+  expect(await rules.acquire('5')).toMatchObject({ limit: 'daily', retryAtMs: null });
+  // Brought when it has passed already.
+  await rules.engine.configure(dayFrom(START_MS + 55_000, START_MS + 70_000));
+  await rules.settle(await rules.grant('6', { generation: 3 }));
+  expect(await rules.acquire('7', { generation: 3 })).toMatchObject({ limit: 'daily', retryAtMs: START_MS + 70_000 });
+});
+
+test('N2 past its last boundary a calendar window keeps its use, whether its limit goes or the clock is set back', async () => {
+  await rules.engine.configure(dayFrom(START_MS - 2000, START_MS - 1000));
+  await rules.settle(await rules.grant('1'));
+  await rules.engine.configure(account());
+  await rules.engine.advance(30_000);
+  await rules.engine.configure(dayFrom(START_MS - 2000, START_MS - 1000));
+  expect(await rules.usage('account', 'daily')).toMatchObject({ used: 1, resetsAtMs: null });
+  await rules.engine.advance(-31_500);
+  expect(await rules.usage('account', 'daily')).toMatchObject({ used: 1, resetsAtMs: null });
+  await rules.engine.advance(31_500);
+  await rules.engine.configure(dayFrom(START_MS - 2000, START_MS - 1000, START_MS + 20_000));
+  expect(await rules.usage('account', 'daily')).toMatchObject({ used: 0, resetsAtMs: null });
+});
+
 test('N3 a child limit of the same name shares anchor and reset of its owner and counts its own share', async () => {
   const own = [limit('five-hour', 2, { windowOwner: 'account' })];
   await rules.engine.configure([

@@ -49,6 +49,8 @@ export interface Shape {
   readonly childUnder: 'account' | 'team' | 'nowhere';
   readonly stopped: boolean;
   readonly renamed: boolean;
+  /** How many calendar boundaries there are, 30 s apart: few are behind us soon. */
+  readonly boundaries: number;
 }
 
 export const LEAVES = ['quota:a/team', 'quota:a/child', 'quota:a/gone'];
@@ -71,6 +73,7 @@ export const shapes: fc.Arbitrary<Shape> = fc.record({
   childUnder: fc.constantFrom('account', 'team', 'nowhere'),
   stopped: fc.constantFrom(false, false, false, false, true),
   renamed: fc.boolean(),
+  boundaries: fc.constantFrom(1, 3, 8, 40),
 });
 
 const settling: fc.Arbitrary<Settling> = fc.record({
@@ -188,6 +191,11 @@ const KINDS: readonly Omit<LimitConfig, 'amount' | 'windowOwner'>[] = [
   },
 ];
 
+function withBoundaries({ window, ...rest }: LimitConfig, count: number): LimitConfig {
+  if (window.type !== 'Calendar') return { ...rest, window };
+  return { ...rest, window: { ...window, boundariesMs: window.boundariesMs.slice(0, count) } };
+}
+
 export function nodesOf(shape: Shape): readonly NodeConfig[] {
   const { concurrency, intervalUs, burst, stopped } = shape;
   const rate = intervalUs === null ? null : { intervalUs, burst };
@@ -197,7 +205,7 @@ export function nodesOf(shape: Shape): readonly NodeConfig[] {
     own.set(found.name, limit(found.name, amount, found));
   }
   if (shape.renamed && own.has('daily')) own.set('daily', { ...own.get('daily')!, name: 'per-day' });
-  const limits = [...own.values()];
+  const limits = [...own.values()].map((each) => withBoundaries(each, shape.boundaries));
   const children = limits.map((each) => ({
     ...each,
     amount: shape.childAmount,
