@@ -34,16 +34,20 @@ export interface ObservedDeployment extends DeploymentFacts {
   readonly generation: number;
   /** Uid of the controlling owner; null: nobody's. */
   readonly owner: string | null;
+  /** As its spec asks. */
+  readonly wantedReplicas: number;
 }
 
 export function observeDeployment(object: KubeObject): ObservedDeployment {
   const status = (object['status'] ?? {}) as Readonly<Record<string, unknown>>;
+  const spec = (object['spec'] ?? {}) as Readonly<Record<string, unknown>>;
   const count = (value: unknown): number => (typeof value === 'number' ? value : 0);
   const generation = object.metadata.generation ?? 0;
   return {
     uid: object.metadata.uid,
     generation,
     owner: object.metadata.ownerReferences?.find(({ controller }) => controller === true)?.uid ?? null,
+    wantedReplicas: count(spec['replicas']),
     replicas: count(status['replicas']),
     readyReplicas: count(status['readyReplicas']),
     isObserved: count(status['observedGeneration']) >= generation,
@@ -51,7 +55,7 @@ export function observeDeployment(object: KubeObject): ObservedDeployment {
 }
 
 export interface PoolOptions {
-  readonly client: Pick<KubeClient, 'get' | 'apply'>;
+  readonly client: Pick<KubeClient, 'get' | 'apply' | 'patch'>;
   readonly world: Pick<World, 'current'>;
   readonly pools: { get(key: string): Observed<AgentPool> | undefined };
   /** Those with the pools' label. */
@@ -100,10 +104,13 @@ export class PoolReconciler {
     });
     const fault = bindingFault(bound);
     const existing = this.#options.deployments.get(id) ?? null;
-    // Pods that would be refused are not asked for; those that exist keep being scaled as the pool says.
+    // Pods that would be refused are not asked for.
     if (fault !== null && existing === null) return this.#tell(pool, null, fault, signal);
     try {
-      const deployment = await this.#apply(id, pool, pool.parsed.value, signal);
+      const deployment =
+        fault !== null && existing !== null
+          ? await this.#scale(pool, pool.parsed.value, existing, signal)
+          : await this.#apply(id, pool, pool.parsed.value, signal);
       return await this.#tell(pool, deployment, fault, signal);
     } catch (reason) {
       const refusal = refusalOf(AppError.from(reason));
@@ -132,6 +139,26 @@ export class PoolReconciler {
     const deployment = observeDeployment(answer);
     this.#applied.set(uid, { intent, generation: deployment.generation, deployment });
     return deployment;
+  }
+
+  /** A new template would be rolled out into pods that the injector refuses; the size is the pool's all the same. */
+  async #scale(
+    { uid }: Observed<AgentPool>,
+    pool: AgentPool,
+    existing: ObservedDeployment,
+    signal: AbortSignal,
+  ): Promise<ObservedDeployment> {
+    if (existing.owner !== uid) throw foreignDeployment(pool);
+    const { replicas } = pool.spec;
+    if (existing.wantedReplicas === replicas) return existing;
+    // What was applied last is no longer what stands there.
+    this.#applied.delete(uid);
+    const { name, namespace } = pool.metadata;
+    const key = { name, namespace: namespace ?? '' };
+    const patch = { metadata: { uid: existing.uid }, spec: { replicas } };
+    const options = { fieldManager: FIELD_MANAGER, signal };
+    const answer = await this.#options.client.patch(DEPLOYMENTS, key, { kind: 'merge', patch }, options);
+    return observeDeployment(answer);
   }
 
   /** A Deployment of that name without our label is somebody's: applying would take it over. */

@@ -95,6 +95,31 @@ test('a pool whose quota is not there, or not granted, says so and makes no Depl
   await until(async () => (await deployment(lonely)) !== null, 'the Deployment');
 });
 
+test('a pool that lost its quota is scaled, but nothing new is rolled out until it has one again', async () => {
+  const revoked = { namespace: 'team', name: 'revoked' };
+  const quota = { namespace: 'glm', name: 'revocable' };
+  const poolOf = (image: string, replicas: number) =>
+    stand.pool(revoked, {
+      quotaRef: { name: quota.name, namespace: quota.namespace },
+      template: { spec: { containers: [{ name: 'agent', image }] } },
+      replicas,
+    });
+  const image = async () => (await deployment(revoked))?.spec.template.spec.containers[0]?.image;
+  await stand.quota(quota, { accountRef: account, consumers: { from: 'All' } });
+  await poolOf('agent:1', 2);
+  await until(async () => (await image()) === 'agent:1', 'the Deployment');
+
+  await stand.quota(quota, { accountRef: account, consumers: { from: 'None' } });
+  expect(await stand.eventually(AGENT_POOLS, revoked, 'Ready', 'False QuotaNotGranted')).toBe('False QuotaNotGranted');
+  await poolOf('agent:2', 1);
+  await until(async () => (await deployment(revoked))?.spec.replicas === 1, 'scaled');
+  expect(await image()).toBe('agent:1');
+
+  await stand.quota(quota, { accountRef: account, consumers: { from: 'All' } });
+  await until(async () => (await image()) === 'agent:2', 'rolled out');
+  expect((await deployment(revoked))?.spec.replicas).toBe(1);
+});
+
 test('a grant that comes with a label of the namespace is seen at once', async () => {
   const labelled = { namespace: 'later', name: 'labelled' };
   await stand.namespace('later');
