@@ -79,15 +79,28 @@ const CODE_OF: Readonly<Record<DenyReason, string>> = {
 };
 
 /** Null: it may be for ever. */
-function waitSeconds({ reason, retryAtMs }: Denial, nowMs: number): number | null {
+function waitSeconds(denial: Denial, nowMs: number): number | null {
+  const { reason, retryAtMs } = denial;
   if (retryAtMs !== null) return Math.max(1, Math.ceil((retryAtMs - nowMs) / 1000));
-  return reason === 'Concurrency' || reason === 'PerAgent' || reason === 'Rate' ? UNKNOWN_WAIT_S : null;
+  if (reason === 'Window') return isReserved(denial) ? UNKNOWN_WAIT_S : null;
+  return reason === 'Stopped' ? null : UNKNOWN_WAIT_S;
 }
 
-function describe({ reason, node, limit, used, amount, retryAtMs }: Denial): string {
+/**
+ * Whether calls in flight hold the room of a window: the first of them to end may give some back. What was used up has a
+ * known end, and a call that does not even fit into an empty window finds nothing used.
+ */
+function isReserved({ retryAtMs, used, amount }: Denial): boolean {
+  return retryAtMs === null && used > 0 && amount > 0;
+}
+
+function describe(denial: Denial): string {
+  const { reason, node, limit, used, amount, retryAtMs } = denial;
   const until = retryAtMs === null ? '' : `; it may fit again at ${new Date(retryAtMs).toISOString()}`;
   switch (reason) {
     case 'Window':
+      if (isReserved(denial))
+        return `glmquota: calls in flight hold the room of limit ${limit} of ${node} (${used} of ${amount} taken)`;
       return `glmquota: limit ${limit} of ${node} is used up (${used} of ${amount})${until}`;
     case 'Rate':
       return `glmquota: ${node} makes calls as fast as its rate allows${until}`;

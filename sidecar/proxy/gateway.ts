@@ -12,7 +12,7 @@ import { readRequest } from '../glm/request.ts';
 import type { Surface } from '../glm/terms.ts';
 import type { CallLabel, SidecarMetrics } from '../leases/metrics.ts';
 import type { HeldLease, LeaseDesk, TokenUsage } from '../leases/terms.ts';
-import { readBody } from './body.ts';
+import { BodyBudget, readBody } from './body.ts';
 import { upstreamHeaders } from './headers.ts';
 import { MeteredCall } from './metered-call.ts';
 import { PassedCall } from './passed-call.ts';
@@ -32,6 +32,9 @@ export interface GatewayOptions {
   readonly metrics: SidecarMetrics;
 }
 
+/** Bodies of the largest size that are kept at once; agents' calls are a tenth of it or less. */
+const LARGEST_BODIES = 4;
+
 /** One request and what has been found out about it. */
 interface Exchange {
   readonly request: IncomingMessage;
@@ -46,9 +49,11 @@ interface Exchange {
 
 export class Gateway {
   readonly #options: GatewayOptions;
+  readonly #bodies: BodyBudget;
 
   constructor(options: GatewayOptions) {
     this.#options = options;
+    this.#bodies = new BodyBudget(LARGEST_BODIES * options.bodyLimitBytes);
   }
 
   /** Answers one request; never throws. `awaitsContinue`: the client sends its body when told to. */
@@ -155,8 +160,12 @@ export class Gateway {
       if (Number(request.headers['content-length'] ?? 0) > bodyLimitBytes) throw tooLarge();
       response.writeContinue();
     }
-    const read = await readBody(request, bodyLimitBytes);
+    const share = this.#bodies.share();
+    // Kept until the call is over: the vendor may still be reading it.
+    response.once('close', () => share.release());
+    const read = await readBody(request, bodyLimitBytes, share);
     if (read.kind === 'tooLarge') throw tooLarge();
+    if (read.kind === 'noRoom') throw new AppError('unavailable', 'too many large calls are under way at once');
     return read.body;
   }
 

@@ -1,6 +1,7 @@
+import type { Socket } from 'node:net';
 import { expect, test } from 'vitest';
 import { AppError } from '#sidecar/base/errors.ts';
-import { exchange, RawVendor, startGateway } from './fixture.ts';
+import { exchange, RawVendor, startGateway, until } from './fixture.ts';
 
 const CHAT = '/api/coding/paas/v4/chat/completions';
 const MESSAGES = '/api/anthropic/v1/messages';
@@ -109,6 +110,24 @@ test('a body above the limit gets 413, whether its length is stated or not', asy
   expect(answer).toMatch(/^HTTP\/1\.1 413 /);
   expect(answer).toContain('request_too_large');
   expect(gateway.engine.asked).toEqual([]);
+});
+
+test('bodies that together exceed what may be kept get 503 until a call before them is over', async () => {
+  await using vendor = await RawVendor.start();
+  await using gateway = await startGateway({ upstream: { origin: vendor.origin }, bodyLimitBytes: 1000 });
+  const waiting: Socket[] = [];
+  vendor.onRequest = (socket) => void waiting.push(socket);
+  const body = JSON.stringify({ model: 'glm-5.3', padding: 'x'.repeat(900) });
+  const calls = [1, 2, 3, 4].map(() => post(gateway.url + CHAT, body));
+  await until(() => waiting.length === 4);
+  expect(await post(gateway.url + MESSAGES, body)).toMatchObject({
+    status: 503,
+    json: { type: 'error', error: { type: 'overloaded_error' } },
+  });
+  for (const socket of waiting) socket.write('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}');
+  await Promise.all(calls);
+  vendor.onRequest = (socket) => socket.write('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}');
+  await until(async () => (await post(gateway.url + CHAT, body)).status === 200);
 });
 
 test('a client that would wait for 100 Continue with a body above the limit is refused at once', async () => {

@@ -81,10 +81,23 @@ describe('a denial', () => {
     ['Window', false],
     ['Stopped', false],
   ] as const)('for %s without a known end: soon again %s', (reason, soon) => {
-    const { headers } = refuseDenial('OpenAI', { ...denial, reason, retryAtMs: null }, NOW);
+    const { headers } = refuseDenial('OpenAI', { ...denial, reason, used: 0, retryAtMs: null }, NOW);
     expect('retry-after' in headers).toBe(soon);
     expect(headers['x-should-retry']).toBe(soon ? undefined : 'false');
     expect(headers).not.toHaveProperty('x-glmquota-retry-at');
+  });
+
+  test.each([999, 1000])('for room that calls in flight hold (%i of 1000) asks to come back soon', (used) => {
+    const { headers, body } = refuseDenial('Anthropic', { ...denial, used, retryAtMs: null }, NOW);
+    expect(headers['retry-after']).toBe('2');
+    expect(headers).not.toHaveProperty('x-should-retry');
+    expect(headers).not.toHaveProperty('anthropic-ratelimit-unified-status');
+    expect(body).toContain(`hold the room of limit five-hour of quota:glm/team-a (${used} of 1000 taken)`);
+  });
+
+  test('of a limit of nothing is final', () => {
+    const { headers } = refuseDenial('OpenAI', { ...denial, used: 9, amount: 0, retryAtMs: null }, NOW);
+    expect(headers['x-should-retry']).toBe('false');
   });
 
   test('cannot break the header of a strange name', () => {
