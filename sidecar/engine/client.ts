@@ -80,9 +80,7 @@ export function createSidecarEngine({ redis, treeKey, variant }: SidecarEngineOp
     },
     async register({ owner, leases, disclaimed }, signal) {
       let epoch = 0;
-      for (const ids of batches(disclaimed)) {
-        epoch = reply.decodeNumber(await call('register', keys, [owner, String(ids.length), ...ids], signal));
-      }
+      // Leases first: a call expires what is due, and these must not be among it.
       for (const batch of batches(leases, 1)) {
         const records = batch.flatMap(({ lease, request, sent }) => [
           lease.id,
@@ -94,6 +92,9 @@ export function createSidecarEngine({ redis, treeKey, variant }: SidecarEngineOp
           ...amountArguments(request.reserve),
         ]);
         epoch = reply.decodeNumber(await call('register', keys, [owner, '0', ...records], signal));
+      }
+      for (const ids of batches(disclaimed)) {
+        epoch = reply.decodeNumber(await call('register', keys, [owner, String(ids.length), ...ids], signal));
       }
       learn(epoch);
       return { epoch };

@@ -122,6 +122,17 @@ test.each(['beat', 'acquire', 'settle'] as const)('W2 a %s of an older epoch exp
   expect(await beat('pod-1', grant)).toMatchObject({ lost: [] });
 });
 
+test('T7 a registration names what runs before it gives anything back, so that it expires none of it', async () => {
+  await rules.engine.configure([node('account', null)]);
+  const running = await rules.grant('1');
+  await rules.grant('unused');
+  await pass(TTL - 1000);
+  await rules.engine.advance(2000);
+  const leases = [{ lease: ref(running), request: request('1'), sent: true }];
+  await rules.engine.sidecar.register({ owner: 'pod-1', leases, disclaimed: ['unused'] });
+  expect(await rules.settle(running)).toMatchObject({ kind: 'settled', late: false });
+});
+
 test('T3 when most owners fall silent together, nobody is reaped for one more lifetime; then all are', async () => {
   await rules.engine.configure([node('account', null)]);
   await rules.grant('1', { owner: 'pod-1' });

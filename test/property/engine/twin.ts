@@ -169,9 +169,9 @@ export class Twin {
     });
     const unused = this.#calls.at(-1);
     const disclaimed = step.disclaim && unused ? [unused.request.id, 'never-seen'] : [];
-    // The client sends disclaimed ids and leases in calls of their own.
-    if (disclaimed.length > 0) this.model.register({ owner, leases: [], disclaimed });
+    // The client sends leases and disclaimed ids in calls of their own.
     const wanted = this.model.register({ owner, leases, disclaimed: [] });
+    if (disclaimed.length > 0) this.model.register({ owner, leases: [], disclaimed });
     deepEqual(await this.#engine.sidecar.register({ owner, leases, disclaimed }), wanted);
     this.#learn(wanted.epoch);
   }
