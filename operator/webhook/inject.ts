@@ -1,5 +1,6 @@
 /** Decides what happens to a pod that is being created. Pure: the same pod and context give the same answer. */
 import type { Billing } from '../../sidecar/control/terms.ts';
+import { LABEL_INJECT } from '../api/v1alpha1/labels.ts';
 import { agentEnvironment } from '../trees/agent-environment.ts';
 import { ANNOTATION_ENV, type Options, readOptions } from './options.ts';
 import { injectionPatch } from './patch.ts';
@@ -8,7 +9,6 @@ import { existingSidecar, renderingHash } from './rendering.ts';
 import { SIDECAR_NAME, type SidecarSettings, sidecarContainer } from './sidecar-container.ts';
 import { type VendorReference, vendorReferences } from './vendor-references.ts';
 
-export const LABEL_INJECT = 'glmquota.io/inject';
 export const NAMESPACE_LABEL_INJECTION = 'glmquota.io/injection';
 
 export interface InjectContext {

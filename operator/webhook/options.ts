@@ -1,10 +1,9 @@
 /** What a pod's and its namespace's annotations ask of the injector. */
+import { ANNOTATION_CONCURRENCY, ANNOTATION_QUOTA } from '../api/v1alpha1/labels.ts';
 import type { NamespaceShape, Pod } from './pod-shape.ts';
 
-export const ANNOTATION_QUOTA = 'glmquota.io/quota';
 export const ANNOTATION_CONTAINERS = 'glmquota.io/containers';
 export const ANNOTATION_ENV = 'glmquota.io/env';
-const ANNOTATION_CONCURRENCY = 'glmquota.io/concurrency';
 
 export interface Options {
   readonly quota: string;

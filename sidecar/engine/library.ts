@@ -1,19 +1,8 @@
 /** One Redis Function library from the files in `lua/`. */
 import type { Redis } from 'ioredis';
 import { ENGINE_CONSTANTS } from './constants.ts';
-import { LUA_FILES, LUA_SOURCES } from './lua-source.ts';
+import { LUA_FILES, LUA_SOURCES, type OPERATIONS } from './lua-source.ts';
 
-export const OPERATIONS = [
-  'acquire',
-  'claim',
-  'settle',
-  'cancel',
-  'beat',
-  'register',
-  'configure',
-  'snapshot',
-  'audit',
-] as const;
 export type Operation = (typeof OPERATIONS)[number];
 
 /**

@@ -1,17 +1,10 @@
 /**
- * The only module that reads Lua. A bundler replaces it by one that exports the same record with the texts inlined
- * (`LUA_SOURCES` is what it must provide).
+ * The only module that reads Lua: from the folder beside it, also in a bundle, whose builder puts the files there.
  */
 import { readFileSync } from 'node:fs';
 
-/** In the order in which they form one library: later files use what earlier ones define. */
-export const LUA_FILES = [
-  'records',
-  'prelude',
-  'anchored',
-  'meters',
-  'charges',
-  'leases',
+/** One function of the library each, in a file of its name. */
+export const OPERATIONS = [
   'acquire',
   'claim',
   'settle',
@@ -22,6 +15,9 @@ export const LUA_FILES = [
   'snapshot',
   'audit',
 ] as const;
+
+/** In the order in which they form one library: later files use what earlier ones define. */
+export const LUA_FILES = ['records', 'prelude', 'anchored', 'meters', 'charges', 'leases', ...OPERATIONS] as const;
 
 /** File name without `.lua` → its text. */
 export const LUA_SOURCES: Readonly<Record<(typeof LUA_FILES)[number], string>> = readSources();

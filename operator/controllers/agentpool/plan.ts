@@ -1,5 +1,6 @@
 /** A pool's Deployment and status, from facts alone. */
 import type { AgentPool } from '../../api/v1alpha1/agentpool.ts';
+import { ANNOTATION_CONCURRENCY, ANNOTATION_QUOTA, LABEL_INJECT } from '../../api/v1alpha1/labels.ts';
 import type { PoolReason } from '../../api/v1alpha1/reasons.ts';
 import { API_VERSION } from '../../api/v1alpha1/resource.ts';
 import type { PoolStatus } from '../../api/v1alpha1/status.ts';
@@ -9,9 +10,6 @@ import type { BindingDecision } from '../../trees/bindings.ts';
 import { hashName } from '../../../sidecar/base/ids.ts';
 
 export const POOL_LABEL = 'glmquota.io/pool';
-const INJECT_LABEL = 'glmquota.io/inject';
-const QUOTA_ANNOTATION = 'glmquota.io/quota';
-const CONCURRENCY_ANNOTATION = 'glmquota.io/concurrency';
 const LABEL_VALUE_LENGTH = 63;
 
 /** The value of the pods' label: the pool's name, or a stand-in where that is too long for a label. */
@@ -67,11 +65,11 @@ export function planDeployment(pool: AgentPool): KubeIntent {
       selector: { matchLabels: label },
       template: {
         metadata: {
-          labels: { ...template.metadata.labels, ...label, [INJECT_LABEL]: 'true' },
+          labels: { ...template.metadata.labels, ...label, [LABEL_INJECT]: 'true' },
           annotations: {
             ...template.metadata.annotations,
-            [QUOTA_ANNOTATION]: `${quota.namespace}/${quota.name}`,
-            [CONCURRENCY_ANNOTATION]: String(perAgent.concurrency),
+            [ANNOTATION_QUOTA]: `${quota.namespace}/${quota.name}`,
+            [ANNOTATION_CONCURRENCY]: String(perAgent.concurrency),
           },
         },
         spec: { ...template.spec, containers: withMemoryLimit(template.spec['containers'], perAgent.memory) },

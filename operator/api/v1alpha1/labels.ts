@@ -1,0 +1,8 @@
+/** Labels and annotations by which pods ask for the sidecar; pools write what the injector reads. */
+
+/** Label of a pod: `"true"` asks for the sidecar, `"false"` opts out of its namespace's injection. */
+export const LABEL_INJECT = 'glmquota.io/inject';
+/** Annotation of a pod or namespace: `[namespace/]name` of the GLMQuota. */
+export const ANNOTATION_QUOTA = 'glmquota.io/quota';
+/** Annotation of a pod: calls it may have in flight at once. */
+export const ANNOTATION_CONCURRENCY = 'glmquota.io/concurrency';
