@@ -1,6 +1,21 @@
 /** What a sidecar is configured with, decoded and checked once at the edge; the rest of the sidecar sees only this. */
 import type { Catalog, Currency } from '../catalog/terms.ts';
-import type { NodeName, Revision, TreeKey } from '../engine/terms.ts';
+import type { Attributes, NodeName, PriorityClass, Revision, TreeKey, WaitPolicy } from '../engine/terms.ts';
+
+/** What happens while Redis cannot be asked: nothing new, a share of the last known limits for a while, or everything. */
+export interface StoreFailurePolicy {
+  readonly policy: 'Closed' | 'LocalShare' | 'Open';
+  readonly localSharePercent: number;
+  readonly maxDurationMs: number;
+}
+
+export interface RetryPolicy {
+  /** The first try counts. */
+  readonly maxAttempts: number;
+  readonly baseDelayMs: number;
+  readonly factorPermille: number;
+  readonly maxDelayMs: number;
+}
 
 export type Billing = 'CodingPlan' | 'TeamSeat' | 'PayAsYouGo';
 
@@ -17,6 +32,17 @@ export interface SidecarSnapshot {
     /** Calls this process may have in flight; null: no limit of its own. */
     readonly perAgentConcurrency: number | null;
     readonly maxRuntimeMs: number;
+    /** What a call does when it does not fit; callers may shorten it. */
+    readonly waiting: WaitPolicy;
+    /** Callers may ask for a lower class than `max`, never for a higher one (rule W6). */
+    readonly class: { readonly default: PriorityClass; readonly max: PriorityClass };
+    /** What pod and pool say about its calls: scope nodes match on it, callers cannot change it. */
+    readonly attributes: Attributes;
+    /** `Strict`: a grant is confirmed by a replica before the first byte goes out. */
+    readonly durability: 'Async' | 'Strict';
+    readonly onStoreFailure: StoreFailurePolicy;
+    /** Of calls the vendor refused before their first byte (rule Q7). */
+    readonly retry: RetryPolicy;
   };
   readonly catalog: Omit<Catalog, 'plans'>;
   readonly upstream: {

@@ -3,6 +3,9 @@ import type {
   AcquireRequest,
   AuditReport,
   ConfigureReply,
+  Denied,
+  Grant,
+  NodeName,
   Revision,
   Settlement,
   SettleReply,
@@ -18,8 +21,20 @@ export interface SidecarEngine {
   /** Marks the lease alive before its first byte is sent (rule T2); false: it is gone, do not send. */
   claim(lease: LeaseRef, signal?: AbortSignal): Promise<boolean>;
   settle(settlements: readonly Settlement[], signal?: AbortSignal): Promise<readonly SettleReply[]>;
-  /** Refunds everything of a lease that was never sent; ids unknown to Redis become tombstones. */
-  cancel(id: string, signal?: AbortSignal): Promise<void>;
+  /**
+   * Settles and asks in one step. With another id: the newcomer never jumps the queue (rule Q9). With the same id it is a
+   * retry: the call goes back to the head of its flow (rule Q7).
+   */
+  swap(settlement: Settlement, next: AcquireRequest, signal?: AbortSignal): Promise<SwapReply>;
+  /**
+   * Refunds everything of a lease that was never sent, takes a waiter out of the queue; ids unknown to Redis become
+   * tombstones. `keepPlace`: its `place` is remembered for 30 s.
+   */
+  cancel(id: string, options?: { readonly keepPlace?: boolean }, signal?: AbortSignal): Promise<void>;
+  /** Does what is due by time. Null: nothing more is due by time; else when to ask again (logical time). */
+  tick(signal?: AbortSignal): Promise<{ readonly serverNowMs: number; readonly nextTickMs: number | null }>;
+  /** Grants and denials of this owner's waiters as they happen, at most once each: beats tell what got lost. */
+  notices(owner: string, signal: AbortSignal): AsyncIterable<Notice>;
   /** Extends the owner's leases; tells which of them are no longer there. */
   beat(request: BeatRequest, signal?: AbortSignal): Promise<BeatReply>;
   /** Announces a process and the leases it still runs; after an `epoch` verdict this comes first (rule T7, T4). */
@@ -37,11 +52,33 @@ export interface BeatRequest {
   readonly owner: string;
   readonly epoch: number | null;
   readonly leases: readonly LeaseRef[];
+  /** Ids that wait. */
+  readonly waiters: readonly string[];
 }
 
 export type BeatReply =
-  | { readonly kind: 'alive'; readonly epoch: number; readonly serverNowMs: number; readonly lost: readonly string[] }
+  | {
+      readonly kind: 'alive';
+      readonly epoch: number;
+      readonly serverNowMs: number;
+      /** Leases and waiters that are no longer there. */
+      readonly lost: readonly string[];
+      readonly waiting: readonly { readonly id: string; readonly position: number; readonly etaMs: number | null }[];
+      /** What became of waiters since the last beat; a pushed notice may have told already. */
+      readonly notices: readonly Notice[];
+      readonly nextTickMs: number | null;
+    }
   | { readonly kind: 'epoch'; readonly epoch: number };
+
+/** What became of a waiter. */
+export type Notice =
+  | { readonly kind: 'granted'; readonly id: string; readonly grant: Grant }
+  | { readonly kind: 'denied'; readonly id: string; readonly denial: Denied };
+
+export interface SwapReply {
+  readonly settled: SettleReply;
+  readonly verdict: Verdict;
+}
 
 export interface RegisterRequest {
   readonly owner: string;
@@ -65,4 +102,41 @@ export interface AdminEngine {
   config(key: TreeKey, signal?: AbortSignal): Promise<TreeConfig | null>;
   snapshot(key: TreeKey, signal?: AbortSignal): Promise<TreeSnapshot | null>;
   audit(key: TreeKey, signal?: AbortSignal): Promise<AuditReport>;
+  /** Does what is due by time in a tree. */
+  tick(
+    key: TreeKey,
+    signal?: AbortSignal,
+  ): Promise<{ readonly serverNowMs: number; readonly nextTickMs: number | null }>;
+  /** Ends all leases and waiters of owners whose name starts with `prefix` and is not `except`, as if they had expired. */
+  reclaim(
+    key: TreeKey,
+    owners: { readonly prefix: string; readonly except: string | null },
+    signal?: AbortSignal,
+  ): Promise<{ readonly leases: number; readonly waiters: number }>;
+  /** Owners with that prefix get nothing new, until undone. */
+  drain(key: TreeKey, prefix: string, draining: boolean, signal?: AbortSignal): Promise<void>;
+  /** Closes a node to new grants until `untilMs` (wall); null opens it. */
+  freeze(key: TreeKey, node: NodeName, untilMs: number | null, signal?: AbortSignal): Promise<void>;
+  /** Ends the running window of a limit as if its time were over. False: there is no such limit. */
+  resetWindow(key: TreeKey, node: NodeName, limit: string, signal?: AbortSignal): Promise<boolean>;
+  /** Brings a window in line with the vendor's own counter (rule N5). */
+  calibrate(key: TreeKey, reading: Calibration, signal?: AbortSignal): Promise<CalibrationReply>;
+}
+
+/** What the vendor's usage API said about one window of the account. */
+export interface Calibration {
+  readonly limit: string;
+  /** In the limit's integer unit. */
+  readonly used: number;
+  /** Wall time; null: the vendor says the window is not open. */
+  readonly resetAtMs: number | null;
+  /** Server wall time at which the poll was sent. */
+  readonly pollStartMs: number;
+}
+
+export interface CalibrationReply {
+  readonly kind: 'applied' | 'kept' | 'unknown';
+  /** Local use before and after. */
+  readonly before: number;
+  readonly after: number;
 }

@@ -13,6 +13,8 @@ export const RESOURCES = [
   'Tokens',
   'Credits',
   'Cost',
+  'CostUnits',
+  'RuntimeSeconds',
 ] as const;
 export type Resource = (typeof RESOURCES)[number];
 
@@ -31,6 +33,9 @@ export interface Amounts {
   readonly microCredits: number;
   /** List price in the account's currency × 10^9. */
   readonly nanoCost: number;
+  /** Declared by the caller, for tools. */
+  readonly costUnits: number;
+  readonly runtimeSeconds: number;
 }
 
 export type CalendarPeriod = 'Hour' | 'Day' | 'Week' | 'Month' | 'Year';
@@ -40,6 +45,8 @@ export type Window =
   | { readonly type: 'Anchored'; readonly durationMs: number }
   /** A ring of buckets; may free room up to one bucket late, never early. */
   | { readonly type: 'Sliding'; readonly durationMs: number }
+  /** Starts at multiples of its duration since the Unix epoch. */
+  | { readonly type: 'Fixed'; readonly durationMs: number }
   /**
    * Starts at the boundaries of a calendar. `boundariesMs` are the starts of the running and the next periods
    * (at most 400, ascending); the engine knows no calendar itself and callers never send time (rule N2).
@@ -59,6 +66,8 @@ export interface LimitConfig {
   readonly window: Window;
   /** The ancestor whose limit of the same name owns the window (anchor and reset); absent: this node owns it (rule N3). */
   readonly windowOwner?: NodeName;
+  /** Kept free for this node: siblings cannot use it. Of the nearest ancestor's limit of the same name (rule N3). */
+  readonly guaranteed?: number;
 }
 
 /** `account`, `quota:<namespace>/<name>` or `model:<routed model>`. A node is its name (rule W4). */
@@ -70,16 +79,72 @@ export interface RateConfig {
   readonly burst: number;
 }
 
+export const PRIORITY_CLASSES = ['System', 'High', 'Normal', 'Low'] as const;
+/** Shares of a full node are 8:4:2:1 (rule Q8). */
+export type PriorityClass = (typeof PRIORITY_CLASSES)[number];
+
+/** Closed to new grants from `fromMs` (wall) until `untilMs`; null: until a person resumes. */
+export interface StopConfig {
+  /** `stop` for a person's, the schedule's name for a schedule's. */
+  readonly name: string;
+  readonly fromMs: number;
+  readonly untilMs: number | null;
+  /** Classes it does not hold. */
+  readonly except: readonly PriorityClass[];
+}
+
+/** What a scope node counts: an empty list matches everything, `unset` says whether a call without the attribute matches. */
+export interface ScopeConfig {
+  readonly models: readonly string[];
+  readonly tools: readonly string[];
+  readonly capabilities: readonly string[];
+  readonly sources: readonly string[];
+  readonly users: readonly string[];
+  readonly pools: readonly string[];
+  readonly namespaces: readonly string[];
+  readonly unset: 'Match' | 'Skip';
+}
+
+/** A limit that learns (ceiling-AIMD): starts at `start`, stays within `min` and the node's `concurrency`. */
+export interface AdaptiveConfig {
+  readonly min: number;
+  readonly start: number;
+}
+
+/** Opens when at least `minimumCalls` ended within a minute and this share of them failed. */
+export interface BreakerConfig {
+  readonly failureRatePercent: number;
+  readonly minimumCalls: number;
+  readonly openForMs: number;
+}
+
 export interface NodeConfig {
   readonly name: NodeName;
   /** Null for `account` only. Model nodes hang under `account`. */
   readonly parent: NodeName | null;
-  /** Calls in flight at once; null: no limit of its own. */
+  /** Calls in flight at once; null: no limit of its own. With `adaptive` the most it may learn. */
   readonly concurrency: number | null;
+  /** Null: `concurrency` is fixed. */
+  readonly adaptive: AdaptiveConfig | null;
   readonly rate: RateConfig | null;
   readonly limits: readonly LimitConfig[];
-  /** Held by a person: no new grants. */
-  readonly stopped: boolean;
+  /** Most that one call may reserve. */
+  readonly perCall: readonly { readonly resource: Resource; readonly max: number }[];
+  readonly stops: readonly StopConfig[];
+  /** Not null: a scope node; it counts the calls of its parent's subtree that match. No call has it as its leaf. */
+  readonly scope: ScopeConfig | null;
+  /** Share of this node among its siblings, 1..1000. */
+  readonly weight: number;
+  /** The highest class a call below may have. */
+  readonly maxClass: PriorityClass;
+  /** The node's own limits are counted, but refuse nothing (rule N6). */
+  readonly observe: boolean;
+  /** Calls that may wait with this leaf (of `account`: in the whole tree); null: as many as like. */
+  readonly maxQueue: number | null;
+  /** Model nodes only. */
+  readonly breaker: BreakerConfig | null;
+  /** Percentages of limits whose crossing a grant reports, ascending. */
+  readonly thresholds: readonly number[];
 }
 
 /** One account and all quotas under it: what `configure` writes as a whole. */
@@ -117,33 +182,106 @@ export interface AcquireRequest {
   readonly reserve: Amounts;
   /** No call runs longer; the record of a lease is kept this long plus 10 minutes for late settlement (rule T4). */
   readonly maxRuntimeMs: number;
+  /** Lowered to the highest class the path allows. */
+  readonly class: PriorityClass;
+  /** Who shares fairly inside one leaf and class; '' = the leaf as a whole. */
+  readonly flowKey: string;
+  readonly attributes: Attributes;
+  readonly wait: WaitPolicy;
+  /** Names the call beyond its id: if a waiter of that name was cancelled within 30 s, this one takes its place. */
+  readonly place: string | null;
 }
 
-export type DenyReason = 'Concurrency' | 'Rate' | 'Window' | 'Stopped' | 'PerAgent';
+/** What scope nodes match on; absent: unset. */
+export interface Attributes {
+  readonly tool?: string;
+  readonly capability?: string;
+  readonly source?: string;
+  readonly user?: string;
+  readonly pool?: string;
+  readonly namespace?: string;
+}
+
+/**
+ * `Reject` at once; `UntilSlot` waits for a slot or the rate and is refused when a window is used up; `UntilWindow`
+ * also waits for a window that opens within `maxWaitMs`.
+ */
+export interface WaitPolicy {
+  readonly mode: 'Reject' | 'UntilSlot' | 'UntilWindow';
+  readonly maxWaitMs: number;
+}
+
+/** Why something is not admitted. `PerAgent` is decided in the sidecar, all others in Redis. */
+export const DENY_REASONS = [
+  'Concurrency',
+  'Rate',
+  'Window',
+  'Stopped',
+  'PerCall',
+  /** The vendor said the account's window is used up. */
+  'Frozen',
+  'Breaker',
+  /** Redis lost its memory; grants resume when the owners have registered (rule T7). */
+  'Learning',
+  /** It would fit, but others wait before it. */
+  'Waiting',
+  'QueueFull',
+  /** Its owner is marked draining. */
+  'Draining',
+  /** Its leaf was deleted while it waited. */
+  'Gone',
+  'PerAgent',
+] as const;
+export type DenyReason = (typeof DENY_REASONS)[number];
 
 /** What admission says. Verdicts are values, never exceptions. */
 export type Verdict =
   | Grant
-  | {
-      readonly kind: 'denied';
-      readonly reason: DenyReason;
-      readonly node: NodeName;
-      /** The limit's name, or `concurrency`, `rate`, `stop`. */
-      readonly limit: string;
-      /** In the limit's integer unit; 0 where it has none. */
-      readonly used: number;
-      readonly amount: number;
-      /** Server time at which this limit may admit the call; null: unknown (a slot frees, a person resumes). */
-      readonly retryAtMs: number | null;
-      /** Both are the server's wall time: their difference is the wait. (A grant's times are logical time.) */
-      readonly serverNowMs: number;
-    }
+  | Denied
+  | Queued
   /** The caller's snapshot is out of date; it must wait for the tree of `generation`. */
   | { readonly kind: 'stale'; readonly generation: number }
   /** Redis lost or changed its memory since the caller last looked: register, then ask again with `epoch`. */
   | { readonly kind: 'epoch'; readonly epoch: number }
   /** This id was settled or cancelled before. */
   | { readonly kind: 'done' };
+
+export interface Denied {
+  readonly kind: 'denied';
+  readonly reason: DenyReason;
+  readonly node: NodeName;
+  /** The limit's name, or `concurrency`, `rate`, `stop`, `queue`, …. */
+  readonly limit: string;
+  /** In the limit's integer unit; 0 where it has none. */
+  readonly used: number;
+  readonly amount: number;
+  /** Server time at which this limit may admit the call; null: unknown (a slot frees, a person resumes). */
+  readonly retryAtMs: number | null;
+  /** Both are the server's wall time: their difference is the wait. (A grant's times are logical time.) */
+  readonly serverNowMs: number;
+}
+
+/** Parked: the grant or the denial is pushed, and told by every beat. */
+export interface Queued {
+  readonly kind: 'queued';
+  readonly id: string;
+  readonly epoch: number;
+  /** 1 = next of its kind. */
+  readonly position: number;
+  /** Rough; null: nothing to go by. */
+  readonly etaMs: number | null;
+  /** Logical time. */
+  readonly serverNowMs: number;
+  /** When the engine wants to be asked again (`tick`), logical time; null: nothing is due by time. */
+  readonly nextTickMs: number | null;
+}
+
+/** A limit of a node that this grant brought past one of its thresholds, or that was past it already. */
+export interface Warning {
+  readonly node: NodeName;
+  readonly limit: string;
+  readonly percent: number;
+}
 
 export interface Grant {
   readonly kind: 'granted';
@@ -155,6 +293,7 @@ export interface Grant {
   readonly grantedAtMs: number;
   readonly serverNowMs: number;
   readonly ttlMs: number;
+  readonly warnings: readonly Warning[];
 }
 
 /** How a call ended; a row of the rollback matrix. */
@@ -163,8 +302,12 @@ export const OUTCOMES = [
   'completed',
   /** Never left the sidecar: refund all, the rate token too. */
   'neverSent',
-  /** 1302, 1303, 1305, other 429 before the first byte: the vendor counted the try, nothing else. */
+  /** 1302: too many at once. The vendor counted the try, nothing else; the model's adaptive limit shrinks. */
+  'refusedConcurrency',
+  /** 1303, other 429 before the first byte: too dense; the model's rate is stretched. */
   'refusedRate',
+  /** 1305, 1312: the vendor is overloaded, our limits are not the reason; the model pauses. */
+  'refusedOverload',
   /** 1308, 1310: a window of the vendor's is used up. */
   'refusedQuota',
   /** 5xx or time-out before the first byte. */
@@ -188,6 +331,10 @@ export interface Settlement {
    */
   readonly sentAfterMs: number | null;
   readonly firstByteAfterMs: number | null;
+  /** The slot stays taken this long after the settlement, because the vendor may still count the call (rule T6). */
+  readonly holdMs: number;
+  /** `refusedQuota` only: until when the vendor said it is closed (wall); null: it did not say. */
+  readonly frozenUntilMs: number | null;
 }
 
 export type SettleReply =
@@ -210,8 +357,15 @@ export interface UsageSnapshot {
 export interface NodeSnapshot {
   readonly name: NodeName;
   readonly inFlight: number;
+  /** In force now: what was learnt where it is adaptive. */
   readonly concurrency: number | null;
+  /** Closed by a stop, at this moment. */
   readonly stopped: boolean;
+  /** Calls that wait with this node on their path. */
+  readonly queued: number;
+  /** Closed by the vendor's word, wall time; null: open. */
+  readonly frozenUntilMs: number | null;
+  readonly breaker: 'Closed' | 'Open' | 'HalfOpen';
   readonly usage: readonly UsageSnapshot[];
 }
 

@@ -35,6 +35,8 @@ export const NOTHING: Amounts = {
   outputTokens: 0,
   microCredits: 0,
   nanoCost: 0,
+  costUnits: 0,
+  runtimeSeconds: 0,
 };
 /** One request of one prompt. */
 export const ONE: Amounts = { ...NOTHING, requests: 1, prompts: 1 };
@@ -130,8 +132,28 @@ export function treeOf(nodes: readonly NodeConfig[]): TreeConfig {
 }
 
 export function node(name: string, parent: string | null, rest: Partial<NodeConfig> = {}): NodeConfig {
-  return { name, parent, concurrency: null, rate: null, limits: [], stopped: false, ...rest };
+  return { name, parent, ...PLAIN_NODE, ...rest };
 }
+
+/** No limits of its own; what a call may do is up to the others on its path. */
+export const PLAIN_NODE: Omit<NodeConfig, 'name' | 'parent'> = {
+  concurrency: null,
+  adaptive: null,
+  rate: null,
+  limits: [],
+  perCall: [],
+  stops: [],
+  scope: null,
+  weight: 1,
+  maxClass: 'System',
+  observe: false,
+  maxQueue: null,
+  breaker: null,
+  thresholds: [],
+};
+
+/** Held by a person, as `stops` of a node. */
+export const HELD: NodeConfig['stops'] = [{ name: 'stop', fromMs: 0, untilMs: null, except: [] }];
 
 export function limit(name: string, amount: number, rest: Partial<LimitConfig> = {}): LimitConfig {
   return { name, amount, resource: 'Requests', window: { type: 'Anchored', durationMs: 60_000 }, ...rest };
@@ -147,10 +169,25 @@ export function request(id: string, rest: Partial<AcquireRequest> = {}): Acquire
     epoch: null,
     reserve: ONE,
     maxRuntimeMs: 3_600_000,
+    class: 'Normal',
+    flowKey: '',
+    attributes: {},
+    wait: { mode: 'Reject', maxWaitMs: 0 },
+    place: null,
     ...rest,
   };
 }
 
 export function settlement(id: string, fence: number, rest: Partial<Settlement> = {}): Settlement {
-  return { id, fence, outcome: 'completed', actual: ONE, sentAfterMs: 0, firstByteAfterMs: 0, ...rest };
+  return {
+    id,
+    fence,
+    outcome: 'completed',
+    actual: ONE,
+    sentAfterMs: 0,
+    firstByteAfterMs: 0,
+    holdMs: 0,
+    frozenUntilMs: null,
+    ...rest,
+  };
 }
