@@ -19,5 +19,23 @@ export const ENGINE_CONSTANTS = {
   REAP_BUDGET: 16,
   /** Forgotten ids that one call removes at most. */
   PRUNE_BUDGET: 32,
+  /** Between two beats of an owner, give or take a tenth: a third of the lifetime. */
+  BEAT_MS: 5000,
+  /** Life of a grant out of the queue until its owner is heard of. */
+  CLAIM_TTL_MS: 10_000,
+  /** A waiter whose owner is silent for three beats and a tenth leaves. */
+  WAITER_TTL_MS: 16_500,
+  /** How long a denial waits for its owner's next beat. */
+  NOTICE_MS: 30_000,
+  /** How long a cancelled waiter's place is kept for the same call. */
+  PLACE_MS: 30_000,
+  /** Waiters that one call looks at, and that one call lets go, at most. */
+  DISPATCH_BUDGET: 32,
+  WAITER_REAP_BUDGET: 16,
+  /** What one grant costs a flow of weight 1; divisible by most weights. */
+  TAG_SCALE: 5_040_000,
+  MAX_WEIGHT: 100_000,
+  /** A call that was passed this often is kept free (rule Q5). */
+  GUARD_BYPASS: 8,
   MAX_AMOUNT: Number.MAX_SAFE_INTEGER,
 } as const;

@@ -9,7 +9,7 @@ export type Operation = (typeof OPERATIONS)[number];
  * Raised whenever keys, records, ARGV or replies change, so that old and new code can run side by side on one server
  * during an upgrade.
  */
-export const ENGINE_VERSION = 'q1';
+export const ENGINE_VERSION = 'q2';
 
 /** Where a library gets what only a server knows; tests have their own. */
 const SERVER_SOURCE = `

@@ -15,7 +15,7 @@ import type {
 
 /** Reads the time from `q:{tree}:clock` (µs) and the identity from `q:{tree}:identity`. */
 export const INJECTED: LibraryVariant = {
-  version: 'q1test',
+  version: 'q2test',
   source: `
 local function beside(keys, suffix) return redis.call('GET', string.sub(keys.meta, 1, -2) .. suffix) end
 local function read_clock_us(keys) return tonumber(beside(keys, 'clock')) end
