@@ -1,39 +1,33 @@
 /** The engine's ports over Redis. One call is one function call: one round trip, atomic. */
-import type { Redis } from 'ioredis';
-import { orAbort } from '../base/abort.ts';
 import { AppError } from '../base/errors.ts';
+import { type CallerOptions, createCaller, createDialect, guarded } from './caller.ts';
 import { configKey, functionKeys, TREE_FIELD } from './keys.ts';
-import { ENGINE_VERSION, loadLibrary, type LibraryVariant, type Operation } from './library.ts';
 import type { AdminEngine, BeatReply, SidecarEngine } from './port.ts';
-import { storeError } from './redis-errors.ts';
 import * as reply from './replies.ts';
 import { amountArguments, maybe, settlementArguments } from './requests.ts';
 import type { Settlement, SettleReply, TreeKey } from './terms.ts';
+import type { RedisClient } from './topology.ts';
 import { configHash, encodeTree, hashOf } from './tree.ts';
 import { parseTree, serializeTree } from './tree-text.ts';
 
 /** Settlements, leases or beats that one function call carries; more go in several calls. */
 const BATCH = 100;
-const READ_ONLY: ReadonlySet<Operation> = new Set<Operation>(['snapshot', 'audit']);
 
-export interface SidecarEngineOptions {
-  readonly redis: Redis;
+export interface SidecarEngineOptions extends CallerOptions {
+  readonly redis: RedisClient;
   readonly treeKey: TreeKey;
-  /** Another build of the library; for tests. */
-  readonly variant?: LibraryVariant;
 }
 
-export interface AdminEngineOptions {
-  readonly redis: Redis;
-  readonly variant?: LibraryVariant;
+export interface AdminEngineOptions extends CallerOptions {
+  readonly redis: RedisClient;
 }
 
 /**
  * A sidecar's view of one tree. It remembers the epoch it was told last, so that a settlement that is sent after Redis
  * lost its memory is answered `epoch` instead of being lost.
  */
-export function createSidecarEngine({ redis, treeKey, variant }: SidecarEngineOptions): SidecarEngine {
-  const call = caller(redis, variant);
+export function createSidecarEngine({ redis, treeKey, ...form }: SidecarEngineOptions): SidecarEngine {
+  const call = createCaller(redis, createDialect(form));
   const keys = functionKeys(treeKey);
   let known: number | null = null;
   const learn = (epoch: number): void => {
@@ -106,11 +100,12 @@ export function createSidecarEngine({ redis, treeKey, variant }: SidecarEngineOp
 }
 
 /** The operator's view of all trees of a server. */
-export function createAdminEngine({ redis, variant }: AdminEngineOptions): AdminEngine {
-  const call = caller(redis, variant);
+export function createAdminEngine({ redis, ...form }: AdminEngineOptions): AdminEngine {
+  const dialect = createDialect(form);
+  const call = createCaller(redis, dialect);
   return {
     async loadLibrary(signal) {
-      await guarded(loadLibrary(redis, variant), signal);
+      await guarded(dialect.load(redis), signal);
     },
     async configure(tree, revision, signal) {
       const encoded = encodeTree(tree);
@@ -135,31 +130,6 @@ export function createAdminEngine({ redis, variant }: AdminEngineOptions): Admin
 }
 
 type Alive = Extract<BeatReply, { kind: 'alive' }>;
-
-type Call = (
-  operation: Operation,
-  keys: readonly string[],
-  args: readonly string[],
-  signal: AbortSignal | undefined,
-) => Promise<unknown>;
-
-function caller(redis: Redis, variant: LibraryVariant | undefined): Call {
-  const prefix = variant?.version ?? ENGINE_VERSION;
-  return (operation, keys, args, signal) => {
-    const command = READ_ONLY.has(operation) ? 'FCALL_RO' : 'FCALL';
-    return guarded(redis.call(command, `${prefix}_${operation}`, keys.length, ...keys, ...args), signal);
-  };
-}
-
-async function guarded<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  try {
-    return await (signal ? orAbort(promise, signal) : promise);
-  } catch (error) {
-    // After an abort nobody waits for the answer any more; it must not become an unhandled rejection.
-    promise.catch(() => undefined);
-    throw storeError(error);
-  }
-}
 
 /** At least `min` batches, so that an empty list still makes a call where one is due. */
 function batches<T>(items: readonly T[], min = 0): readonly (readonly T[])[] {

@@ -10,14 +10,27 @@ const PREFIXES: Readonly<Record<string, { readonly code: Code; readonly message:
   MASTERDOWN: { code: 'unavailable', message: 'this replica has lost its master' },
   CLUSTERDOWN: { code: 'unavailable', message: 'the Redis cluster is down' },
   TRYAGAIN: { code: 'unavailable', message: 'Redis is moving this tree' },
+  ASK: { code: 'unavailable', message: 'Redis is moving this tree' },
   MOVED: { code: 'unavailable', message: 'this tree lives on another Redis' },
   BUSY: { code: 'unavailable', message: 'Redis is busy with another script' },
+  NOSCRIPT: { code: 'unavailable', message: 'Redis does not keep the scripts' },
+  UNBLOCKED: { code: 'unavailable', message: 'this Redis has become a replica' },
   NOREPLICAS: { code: 'unavailable', message: 'Redis has too few replicas' },
   MISCONF: { code: 'unavailable', message: 'Redis cannot persist its data' },
   NOAUTH: { code: 'unavailable', message: 'Redis wants credentials' },
   WRONGPASS: { code: 'unavailable', message: 'Redis refuses these credentials' },
   NOPERM: { code: 'forbidden', message: 'this Redis user may not do that' },
 };
+
+/** The server has no such command, or this user may not give it: the same may go in another form. */
+export function isFormRefused(reason: unknown): boolean {
+  return reason instanceof Error && /^(ERR unknown command|NOPERM .* run the )/.test(reason.message);
+}
+
+/** The script cache lacks this script: it is emptied by a restart and is never replicated. */
+export function isNoScript(reason: unknown): boolean {
+  return reason instanceof Error && reason.message.startsWith('NOSCRIPT');
+}
 
 export function storeError(reason: unknown): AppError {
   if (reason instanceof AppError) return reason;
