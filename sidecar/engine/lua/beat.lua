@@ -2,7 +2,7 @@
 --
 -- KEYS  as in keys.ts
 -- ARGV  owner, known epoch ('' = none), count of leases, for each: id, fence; then the id of each waiter
--- reply { 'alive', epoch, now logical ms, next tick (-1 = none), { lost id … }, { id, position, eta … } of those that
+-- reply { 'alive', epoch, now logical ms, next tick (-1 = none), owners with leases, { lost id … }, { id, position, eta … } of those that
 --         wait, { { id, granted … | denied … } … } of those that do not } | { 'epoch', epoch }
 -- keeps a lease alive exactly as long as its owner names it; whatever was pushed and not heard is told here.
 
@@ -73,7 +73,8 @@ local function beat(KEYS, ARGV)
       waiting[#waiting + 1] = queue.eta_of(call, waiter)
     end
   end
-  return { 'alive', call.meta.epoch, call.meta.now_ms, queue.next_tick(call), lost, waiting, notices }
+  local owners = math.max(1, redis.call('HLEN', call.keys.owners))
+  return { 'alive', call.meta.epoch, call.meta.now_ms, queue.next_tick(call), owners, lost, waiting, notices }
 end
 
 register('beat', beat, { 'allow-oom' })

@@ -63,7 +63,7 @@ local function check_slots(call, name, config, record, found)
       a.sat = now
       call.marks[name] = true
     end
-    if may_grow then failing.timer = math.max(a.sat, a.ch) + a.P end
+    if may_grow and record.i == a.c then failing.timer = math.max(a.sat, a.ch) + a.P end
   end
   found[#found + 1] = failing
 end
@@ -73,8 +73,8 @@ local function check_system(call, config, record, found)
   local limit = concurrency_of(call, 'account', config, record)
   if limit < 0 then return end
   local meta, most = call.meta, math.max(1, math.floor(limit / 2))
-  local others = meta.waiting - meta.waiting_system
-  if record.y < most and not (limit == 1 and meta.last_system == 1 and others > 0) then return end
+  local turn_of_others = limit == 1 and meta.last_system == 1 and meta.runnable_others > 0
+  if record.y < most and not turn_of_others then return end
   local failing = failing_at('account', 'Waiting', 'system', record.y, most)
   failing.unit, failing.x = false, 'account|system'
   found[#found + 1] = failing
@@ -98,6 +98,8 @@ local function check_amounts(call, name, config, record, request, found, own)
       local failing = failing_at(name, 'Window', limit[LIMIT_NAME], missing.used, limit[LIMIT_AMOUNT])
       failing.unit, failing.x = false, name .. '|' .. limit[LIMIT_NAME]
       failing.retry, failing.used_up, failing.never = missing.retry, missing.used_up, asked > limit[LIMIT_AMOUNT]
+      -- Calls of siblings may hold a shared window open; their end wakes only its owner.
+      if limit[LIMIT_KIND] == 'P' and not missing.retry then failing.timer = call.meta.now_ms + GUARD_MS end
       found[#found + 1] = failing
     end
   end
@@ -134,7 +136,7 @@ end
 
 -- All that fails, in path order; empty: it fits.
 local function check_path(call, path, request)
-  local found, own, tracks = {}, {}, call.promises
+  local found, own = {}, {}
   if is_learning(call) then
     local failing = failing_at('account', 'Learning', 'learning', 0, 0)
     failing.all, failing.retry = true, call.meta.learn_until - call.meta.now_ms + call.meta.wall_ms

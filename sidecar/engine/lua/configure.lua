@@ -259,10 +259,6 @@ local function adopt_node(call, name, config, old)
   forget_ended(call, record, configured.keys)
 end
 
-local function has_lessons(call, record)
-  return record.a and (record.a.fz or 0) > call.meta.wall_ms
-end
-
 -- Nodes that are configured no longer stay while they hold leases or run windows.
 local function bury_nodes(call, nodes)
   local buried = {}
@@ -270,7 +266,7 @@ local function bury_nodes(call, nodes)
     if not nodes[name] then
       local record = touch(call, name)
       local running = forget_ended(call, record, {})
-      if record.i == 0 and not running and (record.tat or 0) <= call.meta.now_us and not has_lessons(call, record) then
+      if record.i == 0 and not running and (record.tat or 0) <= call.meta.now_us then
         buried[#buried + 1] = name
         call.dirty[name] = nil
       end

@@ -49,8 +49,7 @@ local function grant_waiter(call, id, waiter, path)
   local lease = lease_for(call, id, path, waiter, { dispatched = true, id = id })
   local flow = queue.flow_of(call, flow_name)
   queue.account_grant(call, path, waiter, flow_name, flow)
-  flow.round = waiter.round
-  if waiter.class ~= 1 then queue.wake(call, 'account|system') end
+  flow.round = math.max(flow.round, waiter.round)
   local reply = grant_reply(call, lease, warnings_of(call, path))
   call.outcomes[id] = reply
   push(call, waiter.owner, id, reply)
@@ -166,14 +165,18 @@ local function pick(call)
   return id, waiter, sub
 end
 
--- After a grant the rest of a woken sub-queue stands in line at its bottleneck again.
-local function after_grant(call, sub)
+-- After a grant the rest of a woken sub-queue stands in line at its bottleneck again, if the grant went through it.
+local function after_grant(call, sub, path, class)
   local wake = wake_of(call, sub)
   if not wake then return end
   wake.sub = nil
-  local record = queue.sub_of(call, sub)
-  if record then queue.park(call, sub, record, wake.x) end
+  local record, charged = queue.sub_of(call, sub), false
+  each_bottleneck(path, class, function(x) charged = charged or x == wake.x end)
+  if record and charged then queue.park(call, sub, record, wake.x) end
 end
+
+-- Failings that hold for all that is parked there alike: nobody else need be looked at. (A stop may except a class.)
+local ENDS_WAKE = { Concurrency = true, Rate = true, Frozen = true, Breaker = true, Learning = true }
 
 local function after_denial(call, sub)
   local wake = wake_of(call, sub)
@@ -187,7 +190,7 @@ local function park_failing(call, sub, failing)
   queue.set_timer(call, failing.x, failing.timer or retry)
   if not wake then return end
   wake.sub = nil
-  if wake.x == failing.x and failing.unit then table.remove(call.wakes, index) end
+  if wake.x == failing.x and ENDS_WAKE[failing.reason] then table.remove(call.wakes, index) end
 end
 
 -- When the account itself may serve anybody again.
@@ -211,7 +214,7 @@ local function step(call)
   local found = path and check_path(call, path, waiter) or { gone_failing(waiter.leaf) }
   if #found == 0 then
     grant_waiter(call, id, waiter, path)
-    after_grant(call, sub)
+    after_grant(call, sub, path, waiter.class)
     return true
   end
   local refused, failing, root = refuse_or_wait(call, found, waiter.mode, waiter.deadline)
@@ -264,6 +267,8 @@ end
 
 local function conclude(call)
   if not call.reaped then reap(call) end
+  -- What checks of those who wait bring up to the clock must not be written with what this call did.
+  if call.meta.waiting > 0 then save_nodes(call) end
   reap_waiters(call)
   dispatch(call)
   prune(call)

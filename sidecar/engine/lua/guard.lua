@@ -17,10 +17,10 @@ local function set_guard(call, x, sub)
   redis.call('HSET', call.keys.meta, 'guard', x .. '\0' .. sub)
 end
 
--- The guarded call left, or waits at `elsewhere` now: others may take again.
-function queue.end_guard(call, sub, was_head, elsewhere)
+-- The guarded call left, or waits elsewhere: others may take again.
+function queue.end_guard(call, sub)
   local guard = guard_of(call)
-  if not guard or guard.sub ~= sub or not was_head or elsewhere == guard.x then return end
+  if not guard or guard.sub ~= sub then return end
   call.guard, call.meta.guarded = nil, 0
   redis.call('HDEL', call.keys.meta, 'guard')
   queue.wake(call, guard.x)
@@ -48,6 +48,30 @@ local function would_fit(call, name, limit, asked)
   return fits
 end
 
+-- The limit that is the bottleneck x; nil: it is no window, or gone.
+local function limit_at(call, x)
+  local name, limit_name = string.match(x, '^(.*)|([^|]*)$')
+  local config = name and node_configs(call, { name })[1]
+  for _, limit in ipairs(config and config[NODE_LIMITS] or {}) do
+    if limit[LIMIT_NAME] == limit_name then return name, limit end
+  end
+  return nil
+end
+
+local function head_fits(call, sub, name, limit)
+  local _, _, id = queue.head_of(call, sub)
+  local head = decode_waiter(redis.call('HGET', call.keys.waiters, id))
+  return would_fit(call, name, limit, head.amounts[limit[LIMIT_RESOURCE]])
+end
+
+-- The guarded call is parked again: elsewhere, or where nothing in flight can make it fit any more.
+function queue.review_guard(call, sub, x)
+  local guard = guard_of(call)
+  if not guard or guard.sub ~= sub then return end
+  local name, limit = limit_at(call, x)
+  if x ~= guard.x or not name or not head_fits(call, sub, name, limit) then queue.end_guard(call, sub) end
+end
+
 local function count_bypass(call, name, limit, x, bottleneck)
   local member = lex_range(call.keys.parked, x, 'LIMIT', 0, 1)[1]
   if not member then return end
@@ -56,12 +80,12 @@ local function count_bypass(call, name, limit, x, bottleneck)
   if bottleneck.first ~= birth then bottleneck.first, bottleneck.bypass = birth, 0 end
   bottleneck.bypass = bottleneck.bypass + 1
   if bottleneck.bypass < GUARD_BYPASS or call.meta.guarded == 1 then return end
-  local _, _, id = queue.head_of(call, sub)
-  local head = decode_waiter(redis.call('HGET', call.keys.waiters, id))
-  if would_fit(call, name, limit, head.amounts[limit[LIMIT_RESOURCE]]) then set_guard(call, x, sub) end
+  if head_fits(call, sub, name, limit) then set_guard(call, x, sub) end
 end
 
-local function each_bottleneck(path, visit)
+-- Every bottleneck that a grant goes through.
+local function each_bottleneck(path, class, visit)
+  if class == 1 then visit('account|system', 'account') end
   for _, step in ipairs(path) do
     visit(step[1], step[1])
     for _, limit in ipairs(step[2][NODE_LIMITS]) do visit(step[1] .. '|' .. limit[LIMIT_NAME], step[1], limit) end
@@ -75,7 +99,7 @@ function queue.account_grant(call, path, request, flow_name, flow)
   meta.vtime = flow.tag
   flow.tag = flow.tag + cost
   local missing, fields = {}, {}
-  each_bottleneck(path, function(x)
+  each_bottleneck(path, request.class, function(x)
     if call.bottlenecks[x] == nil then missing[#missing + 1], fields[#fields + 1] = x, 'B:' .. x end
   end)
   if #fields > 0 then
@@ -83,7 +107,7 @@ function queue.account_grant(call, path, request, flow_name, flow)
       if not text then call.bottlenecks[missing[index]] = false end
     end
   end
-  each_bottleneck(path, function(x, name, limit)
+  each_bottleneck(path, request.class, function(x, name, limit)
     local bottleneck = queue.bottleneck_of(call, x)
     if not bottleneck then return end
     local start = math.max(bottleneck.v, flow.locals[x] or 0)

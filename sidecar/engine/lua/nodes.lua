@@ -65,19 +65,16 @@ local function interval_of(call, config, record)
   return math.floor(config[NODE_INTERVAL] * stretch_of(call, record) / 1000)
 end
 
-local function note_ceiling(call, a)
-  a.ce[hour_of(call) + 1] = a.c
-end
-
 -- The probe's own call ended.
 local function end_probe(call, config, a, outcome, answered)
   local now = call.meta.now_ms
   a.pr, a.ch = '', now
   if (outcome == 'completed' or outcome == 'brokeMidStream') and answered then
-    local expected = a.ce[hour_of(call) + 1]
+    local hour = hour_of(call) + 1
     a.c, a.sat = math.min(config[NODE_CONCURRENCY], a.c + 1), -1
-    a.P = expected > a.c and FAST_PROBE_MS or PROBE_MS
-    note_ceiling(call, a)
+    -- What the hour once allowed is known still: the way there is climbed fast.
+    a.ce[hour] = math.max(a.ce[hour], a.c)
+    a.P = a.ce[hour] > a.c and FAST_PROBE_MS or PROBE_MS
   elseif outcome == 'refusedConcurrency' then
     a.P = math.min(2 * a.P, MAX_PROBE_MS)
   end
@@ -88,7 +85,7 @@ local function shrink(call, config, record, a)
   local sent = record.i - record.z
   a.c = math.max(config[NODE_MIN], math.min(a.c, sent - 1))
   a.P, a.ch, a.de, a.sat, a.pr = PROBE_MS, now, now, -1, ''
-  note_ceiling(call, a)
+  a.ce[hour_of(call) + 1] = a.c
 end
 
 -- A refusal right after a hand-off says that the vendor counts longer than we do, not that the limit is lower (rule T6).

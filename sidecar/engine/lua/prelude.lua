@@ -56,10 +56,10 @@ end
 --   seq = births and places in the queue; vtime = virtual time; waiting, waiting_system = waiters; last_system = 1: the
 --   last grant was of class System; hold_ms, held_at = releaseHold and when it changed; learn_until, learn_all = 1: to
 --   its end; draining = processes that get nothing new; guarded = 1: somebody is kept free (guard.lua); entries = of
---   the ledger.
+--   the ledger; runnable_others = flows below class System that may be dispatched.
 local META_FIELDS = { 'epoch', 'wall_us', 'now_us', 'fence', 'steps', 'gap_from', 'no_reap_until', 'mass_from', 'seq',
   'vtime', 'waiting', 'waiting_system', 'last_system', 'hold_ms', 'held_at', 'learn_until', 'learn_all', 'draining',
-  'guarded', 'entries' }
+  'guarded', 'entries', 'runnable_others' }
 local META_COUNT = #META_FIELDS
 local META_FORMAT = '<' .. string.rep('d', META_COUNT) .. 's'
 

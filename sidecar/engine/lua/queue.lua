@@ -91,7 +91,7 @@ function queue.save(call)
     if call.was_waiting > 0 or next(call.flows) then
       redis.call('DEL', keys.order, keys.flows, keys.runnable, keys.heads, keys.parked, keys.timers)
       redis.call('HDEL', keys.meta, 'guard')
-      meta.vtime, meta.guarded = 0, 0
+      meta.vtime, meta.guarded, meta.runnable_others = 0, 0, 0
     end
     return
   end
@@ -183,11 +183,13 @@ end
 
 function queue.score_flow(call, flow, record)
   local member = queue.runnable_member(flow, record)
+  local change
   if lex_range(call.keys.heads, flow, 'LIMIT', 0, 1)[1] then
-    redis.call('ZADD', call.keys.runnable, int(record.tag), member)
+    change = redis.call('ZADD', call.keys.runnable, int(record.tag), member)
   else
-    redis.call('ZREM', call.keys.runnable, member)
+    change = -redis.call('ZREM', call.keys.runnable, member)
   end
+  if record.class ~= 1 then call.meta.runnable_others = call.meta.runnable_others + change end
 end
 
 -- Out of whatever place it has: neither parked nor to be dispatched.
@@ -224,11 +226,12 @@ end
 function queue.park(call, sub, record, x)
   local flow = queue.flow_of(call, record.flow)
   lift_sub(call, sub, record)
-  queue.end_guard(call, sub, true, x)
   record.x = x
   record.tag = math.max(queue.bottleneck_at(call, x).v, flow.locals[x] or 0)
   redis.call('ZADD', call.keys.parked, 0, parked_member(sub, record))
   queue.score_flow(call, record.flow, flow)
+  queue.review_guard(call, sub, x)
+  if flow.class ~= 1 then queue.wake(call, 'account|system') end
 end
 
 function queue.set_timer(call, x, at_ms)
@@ -286,7 +289,7 @@ function queue.leave(call, id, waiter)
     table.concat({ waiter.sub, digits(waiter.round), digits(waiter.seq), id }, '\0'))
   record.waiting, flow.waiting, meta.waiting = record.waiting - 1, flow.waiting - 1, meta.waiting - 1
   if waiter.class == 1 then meta.waiting_system = meta.waiting_system - 1 end
-  queue.end_guard(call, waiter.sub, first == id)
+  if first == id then queue.end_guard(call, waiter.sub) end
   if record.waiting == 0 then
     lift_sub(call, waiter.sub, record)
     call.subs[waiter.sub] = false
@@ -294,6 +297,7 @@ function queue.leave(call, id, waiter)
   elseif first == id then
     queue.make_runnable(call, waiter.sub, record)
   end
+  if waiter.class ~= 1 then queue.wake(call, 'account|system') end
 end
 
 -- Joins its sub-queue; returns it.
