@@ -17,7 +17,7 @@ export interface RedisSettings {
   /** PEM of the CA that signed the servers' certificates; null: the system's. */
   readonly caPem: string | null;
   /** For the Sentinels, which have users of their own; absent: they ask for none. */
-  readonly sentinel?: RedisUser | undefined;
+  readonly sentinel?: RedisUser;
 }
 
 export interface RedisUser {

@@ -57,6 +57,8 @@ export function storeError(reason: unknown): AppError {
   if (known) return new AppError(known.code, known.message, { cause: reason });
   if (reason.message.startsWith('ERR The user executing the script'))
     return new AppError('forbidden', 'this Redis user may not do that', { cause: reason });
+  if (reason.message.startsWith('ERR unknown command'))
+    return new AppError('unsupported', 'this Redis lacks a command: it must be 7.0 or newer', { cause: reason });
   if (reason.message.startsWith('ERR Function not found'))
     return new AppError('unavailable', 'the function library is not loaded', { cause: reason });
   return new AppError('internal', reason.message, { cause: reason });

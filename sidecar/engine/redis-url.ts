@@ -30,7 +30,7 @@ const DEFAULT_PORTS = { single: 6379, cluster: 6379, sentinel: 26379 } as const;
 export function parseRedisUrl(text: string): RedisPlace {
   const [, scheme, plus, authority = '', path = ''] = URL_FORM.exec(text) ?? [];
   if (scheme === undefined || authority === '') throw unreadable();
-  if (authority.includes('@')) throw new AppError('invalid', 'credentials do not belong into the Redis URL');
+  if (authority.includes('@')) throw new AppError('invalid', 'the Redis URL must not hold credentials');
   const kind = plus === 'sentinel' || plus === 'cluster' ? plus : 'single';
   const tls = scheme === 'rediss';
   const [first, ...more] = authority.split(',').map((each) => parseHost(each, DEFAULT_PORTS[kind]));

@@ -8,8 +8,10 @@ export interface CuttingProxy extends AsyncDisposable {
   cut(): void;
   /** Forwards again, what came meanwhile as well. */
   mend(): void;
-  /** Closes all connections and leads new ones to another port. */
-  pointTo(port: number): void;
+  /** Leads new connections to another port; those that are open stay. */
+  leadTo(port: number): void;
+  /** Closes all connections. */
+  drop(): void;
 }
 
 export async function startProxy(target: number): Promise<CuttingProxy> {
@@ -44,8 +46,10 @@ export async function startProxy(target: number): Promise<CuttingProxy> {
       isCut = false;
       for (const socket of sockets) socket.resume();
     },
-    pointTo: (next) => {
+    leadTo: (next) => {
       port = next;
+    },
+    drop: () => {
       for (const socket of sockets) socket.destroy();
     },
     [Symbol.asyncDispose]: async () => {
