@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { AppError } from '../base/errors.ts';
 import { ENGINE_CONSTANTS } from './constants.ts';
+import { isFormRefused } from './redis-errors.ts';
 import { LUA_FILES, LUA_SOURCES, OPERATIONS } from './lua-source.ts';
 
 export type Operation = (typeof OPERATIONS)[number];
@@ -95,9 +96,14 @@ export async function loadLibrary(server: Commandable, variant: LibraryVariant =
   }
 }
 
-/** Whether the server has a library of this version. */
-export async function hasLibrary(server: Commandable, { version }: LibraryVariant = PRODUCTION): Promise<boolean> {
-  return (await libraries(server)).includes(`glmquota_${version}`);
+/** Loads the library if the server lacks it; a server without functions needs none. */
+export async function ensureLibrary(server: Commandable, variant: LibraryVariant = PRODUCTION): Promise<void> {
+  try {
+    const isThere = (await libraries(server)).includes(`glmquota_${variant.version}`);
+    if (!isThere) await loadLibrary(server, variant);
+  } catch (reason) {
+    if (!isFormRefused(reason)) throw reason;
+  }
 }
 
 /** Puts all operations into the server's script cache, so that the first calls need not carry their text. */

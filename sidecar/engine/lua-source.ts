@@ -33,6 +33,7 @@ export const LUA_FILES = [
   'queue',
   'guard',
   'dispatch',
+  'calibrate',
   ...OPERATIONS,
 ] as const;
 

@@ -32,6 +32,22 @@ export function isNoScript(reason: unknown): boolean {
   return reason instanceof Error && reason.message.startsWith('NOSCRIPT');
 }
 
+/** Where a cluster sends this call instead; null: it is no redirect. */
+export function redirectOf(reason: unknown): Redirect | null {
+  if (!(reason instanceof Error)) return null;
+  const [word, , address = null] = reason.message.split(' ', 3);
+  if (word === 'MOVED') return { kind: 'moved', address };
+  if (word === 'ASK') return { kind: 'ask', address };
+  return word === 'TRYAGAIN' || word === 'CLUSTERDOWN' ? { kind: 'again', address: null } : null;
+}
+
+export interface Redirect {
+  /** `moved`: for good. `ask`: this time, after ASKING. `again`: in a moment. */
+  readonly kind: 'moved' | 'ask' | 'again';
+  /** `host:port`; null: whoever owns the slot. */
+  readonly address: string | null;
+}
+
 export function storeError(reason: unknown): AppError {
   if (reason instanceof AppError) return reason;
   if (isAbort(reason) || !(reason instanceof Error)) return AppError.from(reason);
@@ -41,6 +57,8 @@ export function storeError(reason: unknown): AppError {
   if (known) return new AppError(known.code, known.message, { cause: reason });
   if (reason.message.startsWith('ERR The user executing the script'))
     return new AppError('forbidden', 'this Redis user may not do that', { cause: reason });
+  if (reason.message.startsWith('ERR unknown command'))
+    return new AppError('unsupported', 'this Redis lacks a command: it must be 7.0 or newer', { cause: reason });
   if (reason.message.startsWith('ERR Function not found'))
     return new AppError('unavailable', 'the function library is not loaded', { cause: reason });
   return new AppError('internal', reason.message, { cause: reason });

@@ -1,6 +1,6 @@
 /** Flat arrays from Lua → the engine's words. Anything unexpected is a bug and fails with code `internal`. */
 import { AppError } from '../base/errors.ts';
-import type { BeatReply, Notice, SwapReply } from './port.ts';
+import type { BeatReply, CalibrationReply, Notice, SwapReply } from './port.ts';
 import {
   DENY_REASONS,
   RESOURCES,
@@ -113,7 +113,16 @@ function decodeGrant(items: Items, id: string): Grant {
 function decodeDenied(items: Items): Denied {
   const [reason, node, limit] = [reasonOf(items.text()), items.text(), items.text()];
   const [used, amount] = [items.amount(), items.amount()];
-  return { kind: 'denied', reason, node, limit, used, amount, retryAtMs: items.optional(), serverNowMs: items.number() };
+  return {
+    kind: 'denied',
+    reason,
+    node,
+    limit,
+    used,
+    amount,
+    retryAtMs: items.optional(),
+    serverNowMs: items.number(),
+  };
 }
 
 /** What became of a waiter, as a beat tells it: its id, then a verdict. */
@@ -151,6 +160,13 @@ export function decodeSwap(reply: unknown, id: string): SwapReply {
 export function decodeTick(reply: unknown): { serverNowMs: number; nextTickMs: number | null } {
   const items = new Items(reply);
   return { serverNowMs: items.number(), nextTickMs: items.optional() };
+}
+
+export function decodeCalibrated(reply: unknown): CalibrationReply {
+  const items = new Items(reply);
+  const kind = items.text();
+  if (kind !== 'applied' && kind !== 'kept' && kind !== 'unknown') throw unexpected(reply);
+  return { kind, before: items.amount(), after: items.amount() };
 }
 
 export function decodeReclaimed(reply: unknown): { leases: number; waiters: number } {
@@ -195,12 +211,13 @@ export function decodeBeat(reply: unknown): BeatReply {
   if (kind === 'epoch') return { kind, epoch: items.number() };
   if (kind !== 'alive') throw unexpected(reply);
   const [epoch, serverNowMs, nextTickMs] = [items.number(), items.number(), items.optional()];
+  const owners = items.number();
   const lost = new Items(items.any()).rest((each) => each.text());
   const waiting = new Items(items.any()).rest((each) => {
     return { id: each.text(), position: each.number(), etaMs: each.optional() };
   });
   const notices = new Items(items.any()).rest((each) => decodeNotice(each.any()));
-  return { kind, epoch, serverNowMs, nextTickMs, lost, waiting, notices };
+  return { kind, epoch, serverNowMs, nextTickMs, owners, lost, waiting, notices };
 }
 
 export function decodeNumber(reply: unknown): number {

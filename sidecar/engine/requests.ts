@@ -26,9 +26,12 @@ const WAIT_MODES = { Reject: 'R', UntilSlot: 'S', UntilWindow: 'W' } as const;
 export function callArguments(request: AcquireRequest): readonly string[] {
   const { leaf, model, maxRuntimeMs, flowKey, attributes, wait, place } = request;
   const { tool, capability, source, user, pool, namespace } = attributes;
-  const texts = [leaf, model, flowKey, place, tool, capability, source, user, pool, namespace].map((each) => each ?? '');
+  const texts = [leaf, model, flowKey, place, tool, capability, source, user, pool, namespace].map(
+    (each) => each ?? '',
+  );
   // A zero byte would end the text early in a record, a line feed a line of a notice.
-  if (texts.some((text) => /[\0\n]/.test(text))) throw new AppError('invalid', 'names of a call hold no zero byte or line feed');
+  if (texts.some((text) => /[\0\n]/.test(text)))
+    throw new AppError('invalid', 'names of a call hold no zero byte or line feed');
   return [
     leaf,
     model,

@@ -150,7 +150,10 @@ function encodeLimit(limit: LimitConfig, above: readonly NodeConfig[]): string[]
 }
 
 /** The nearest ancestor with a limit of that name: siblings cannot use what it keeps free (rule N3). */
-function guarantorOf({ name }: LimitConfig, above: readonly NodeConfig[]): { node: NodeConfig; limit: LimitConfig } | null {
+function guarantorOf(
+  { name }: LimitConfig,
+  above: readonly NodeConfig[],
+): { node: NodeConfig; limit: LimitConfig } | null {
   for (const node of above) {
     const limit = node.limits.find((each) => each.name === name);
     if (limit) return { node, limit };

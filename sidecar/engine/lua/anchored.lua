@@ -29,6 +29,13 @@ local function period_end(period, duration)
   return nil
 end
 
+-- Opens a window whose start is known.
+local function open_at(call, window, start, used)
+  local period = new_period(window, call.meta.wall_ms, math.min(window.f, start), math.min(window.e, start))
+  period.u, period.k, period.lo, period.hi, period.sl, period.hf = used, 1, start, start, start, call.meta.fence
+  window.c = period
+end
+
 -- Live leases run on into the next period.
 local function begin_next(window, wall)
   local current = window.c

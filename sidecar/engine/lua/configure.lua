@@ -137,12 +137,6 @@ local function refusal(tree, account, revision, hash)
   return nil
 end
 
-local function open_at(call, window, start, used)
-  local period = new_period(window, call.meta.wall_ms, math.min(window.f, start), math.min(window.e, start))
-  period.u, period.k, period.lo, period.hi, period.sl, period.hf = used, 1, start, start, start, call.meta.fence
-  window.c = period
-end
-
 -- Makes a window start with at least `used`.
 local function seed(call, record, limit, used)
   local window, timeline = window_for(call, record, limit)

@@ -80,7 +80,7 @@ end
 -- Waiters whose time is over or whose owner is silent, forgotten places and notices.
 local function reap_waiters(call)
   local meta, keys = call.meta, call.keys
-  if meta.waiting == 0 and redis.call('EXISTS', keys.patience) == 0 then return end
+  if meta.waiting == 0 and redis.call('ZCARD', keys.patience) == 0 then return end
   local due = redis.call('ZRANGEBYSCORE', keys.patience, '-inf', int(meta.now_ms), 'LIMIT', 0, 1000)
   local leaving = {}
   for _, id in ipairs(due) do

@@ -2,8 +2,8 @@
 --
 -- KEYS  as in keys.ts, and the config record
 -- ARGV  'reclaim', prefix, except ('' = nobody) | 'drain', process, 0|1 | 'freeze', node, until wall ms (-1 = open it)
---       | 'reset', node, limit
--- reply { leases, waiters } for reclaim, else { 1 } or { 0 }: there is no such node or limit
+--       | 'reset', node, limit | 'calibrate', limit, used, reset wall ms (-1 = not open), poll start wall ms
+-- reply { leases, waiters } for reclaim, { 'applied' | 'kept' | 'unknown', used before, after } for calibrate, else { 1 } or { 0 }: there is no such node or limit
 -- keeps rule W5: it writes the config record (its head, as it is), which a sidecar's user may not.
 
 local RECLAIM_BUDGET = 64
@@ -86,6 +86,18 @@ function GOVERN.reset(call, ARGV)
     end
   end
   return { 0 }
+end
+
+function GOVERN.calibrate(call, ARGV)
+  local config = node_configs(call, { 'account' })[1]
+  for _, limit in ipairs(config[NODE_LIMITS]) do
+    if limit[LIMIT_NAME] == ARGV[2] and limit[LIMIT_KIND] == 'A' then
+      local reply = calibrate_window(call, limit, tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]))
+      queue.wake_all(call)
+      return reply
+    end
+  end
+  return { 'unknown', '0', '0' }
 end
 
 local function govern(KEYS, ARGV)

@@ -289,6 +289,7 @@ function queue.leave(call, id, waiter)
     table.concat({ waiter.sub, digits(waiter.round), digits(waiter.seq), id }, '\0'))
   record.waiting, flow.waiting, meta.waiting = record.waiting - 1, flow.waiting - 1, meta.waiting - 1
   if waiter.class == 1 then meta.waiting_system = meta.waiting_system - 1 end
+  redis.call('HINCRBY', keys.flows, 'L:' .. waiter.leaf, -1)
   if first == id then queue.end_guard(call, waiter.sub) end
   if record.waiting == 0 then
     lift_sub(call, waiter.sub, record)
@@ -298,6 +299,11 @@ function queue.leave(call, id, waiter)
     queue.make_runnable(call, waiter.sub, record)
   end
   if waiter.class ~= 1 then queue.wake(call, 'account|system') end
+end
+
+-- How many wait with this leaf.
+function queue.waiting_of(call, leaf)
+  return tonumber(redis.call('HGET', call.keys.flows, 'L:' .. leaf) or 0)
 end
 
 -- Joins its sub-queue; returns it.
@@ -312,6 +318,7 @@ function queue.join(call, id, waiter, flow_name)
     table.concat({ waiter.sub, digits(waiter.round), digits(waiter.seq), id }, '\0'))
   flow.waiting, meta.waiting = flow.waiting + 1, meta.waiting + 1
   if waiter.class == 1 then meta.waiting_system = meta.waiting_system + 1 end
+  redis.call('HINCRBY', keys.flows, 'L:' .. waiter.leaf, 1)
   if not record then
     record = { birth = queue.next_seq(call), flow = flow_name, round = -1, seq = -1, tag = -1, x = '', waiting = 0 }
     call.subs[waiter.sub] = record

@@ -3,7 +3,7 @@ import { Redis } from 'ioredis';
 import { expect, onTestFinished, test } from 'vitest';
 import type { CallerOptions } from '#sidecar/engine/caller.ts';
 import { createAdminEngine, createSidecarEngine } from '#sidecar/engine/client.ts';
-import { assembleScript, hasLibrary, loadLibrary, PRODUCTION } from '#sidecar/engine/library.ts';
+import { assembleScript, ensureLibrary, loadLibrary, PRODUCTION } from '#sidecar/engine/library.ts';
 import { limit, node, request, settlement, treeOf, TREE_KEY } from '#test/support/engine.ts';
 import { startRedis, type TestRedis, type TestRedisOptions } from '#test/support/redis.ts';
 
@@ -32,6 +32,10 @@ async function configured(redis: Redis, options: CallerOptions = {}) {
 async function callsOf(redis: Redis, command: string): Promise<number> {
   const stats = await redis.info('commandstats');
   return Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(stats)?.[1] ?? 0);
+}
+
+async function librariesOf(redis: Redis): Promise<readonly string[]> {
+  return ((await redis.call('FUNCTION', 'LIST')) as unknown[][]).map((each) => String(each[1])).toSorted();
 }
 
 test('a server with functions is never sent a script', async () => {
@@ -124,9 +128,19 @@ test('loading keeps two older versions and all newer ones, and leaves foreign li
   const variant = { ...PRODUCTION, version: 'q5' };
   await loadLibrary(redis, variant);
   await loadLibrary(redis, variant);
-  const names = ((await redis.call('FUNCTION', 'LIST')) as unknown[][]).map((each) => String(each[1]));
   const kept = ['glmquota_q2test', 'glmquota_q3', 'glmquota_q4', 'glmquota_q5', 'glmquota_q6', 'other'];
-  expect(names.toSorted()).toEqual(kept);
-  expect(await hasLibrary(redis, variant)).toBe(true);
-  expect(await hasLibrary(redis, { ...PRODUCTION, version: 'q1' })).toBe(false);
+  expect(await librariesOf(redis)).toEqual(kept);
+});
+
+test('a library that is there is left as it is, one that was taken away is loaded again', async () => {
+  const redis = open(await start());
+  await ensureLibrary(redis);
+  const { sidecar } = await configured(redis);
+  const loads = await callsOf(redis, 'function\\|load');
+  await ensureLibrary(redis);
+  expect(await callsOf(redis, 'function\\|load')).toBe(loads);
+  await redis.call('FUNCTION', 'FLUSH');
+  await ensureLibrary(redis);
+  expect(await sidecar.acquire(request('1'))).toMatchObject({ kind: 'granted' });
+  await ensureLibrary(open(await start(WITHOUT_FUNCTIONS)));
 });
