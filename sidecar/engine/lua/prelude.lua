@@ -61,7 +61,7 @@ local META_FIELDS = { 'epoch', 'wall_us', 'now_us', 'fence', 'steps', 'gap_from'
   'vtime', 'waiting', 'waiting_system', 'last_system', 'hold_ms', 'held_at', 'learn_until', 'learn_all', 'draining',
   'guarded', 'entries', 'runnable_others' }
 local META_COUNT = #META_FIELDS
-local META_FORMAT = '<' .. string.rep('d', META_COUNT) .. 's'
+local META_FORMAT = '<ddddddddddddddddddddds' -- 21 numbers
 
 local function decode_meta(text)
   local values, meta = { struct.unpack(META_FORMAT, text) }, {}
