@@ -1,24 +1,46 @@
 /** Reference model: what becomes of a call that asks. Pure. */
-import { ENGINE_CONSTANTS } from './constants.ts';
 import { denialOf, failing, refuseOrWait, type Consequence, type Failing } from './model-check.ts';
 import { parkAt, waitsItsTurn } from './model-dispatch.ts';
 import { grantNow, grantOf } from './model-grant.ts';
 import { classOf } from './model-path.ts';
 import { lineOf, placeKey, type Waiter } from './model-queue.ts';
 import type { ModelTree } from './model-tree.ts';
-import type { AcquireRequest, Denied, NodeName, Verdict } from './terms.ts';
+import type { AcquireRequest, Denied, NodeName, SettleReply, Verdict } from './terms.ts';
 
 const MAX_WAIT_MS = 86_400_000;
 
+/** The answer to a call; a waiter is answered as it stands when the queue was served. */
+export function asked(tree: ModelTree, request: AcquireRequest): Verdict | Waiter {
+  return known(tree, request) ?? stale(tree, request) ?? drained(tree, request) ?? decide(tree, request, null);
+}
+
+/** The same together with a settlement: a draining process may go on with what it does. */
+export function next(tree: ModelTree, request: AcquireRequest): Verdict | Waiter {
+  return known(tree, request) ?? stale(tree, request) ?? decide(tree, request, null);
+}
+
+/** A call whose settlement is `settled` goes back to the head of its flow; `seq`: its place there, if it had one. */
+export function retry(
+  tree: ModelTree,
+  request: AcquireRequest,
+  settled: SettleReply,
+  seq: number | null,
+): Verdict | Waiter {
+  if (settled.kind === 'unknown') return { kind: 'done' };
+  const answer = known(tree, request) ?? stale(tree, request) ?? decide(tree, request, { seq });
+  if (!isWaiter(answer) && (answer.kind === 'denied' || answer.kind === 'stale')) tree.leases.finish(request.id);
+  return answer;
+}
+
 /** A place at the head of the flow, for a call that was granted and refused by the vendor (rule Q7). */
-export interface Retry {
+interface Retry {
   readonly seq: number | null;
 }
 
 export const isWaiter = (answer: Verdict | Waiter): answer is Waiter => !('kind' in answer);
 
 /** The answer for an id that was seen before; null: it is new. A waiter is asked for again. */
-export function known(tree: ModelTree, request: AcquireRequest): Verdict | Waiter | null {
+function known(tree: ModelTree, request: AcquireRequest): Verdict | Waiter | null {
   const { room, leases, now } = tree;
   const { id, owner } = request;
   const lease = leases.find(id);
@@ -34,7 +56,7 @@ export function known(tree: ModelTree, request: AcquireRequest): Verdict | Waite
 }
 
 /** Null: the caller's tree is the one in force. */
-export function stale(tree: ModelTree, request: AcquireRequest): Verdict | null {
+function stale(tree: ModelTree, request: AcquireRequest): Verdict | null {
   const { config } = tree;
   if (!config) return { kind: 'stale', generation: 0 };
   const { revision, pathGeneration } = config;
@@ -42,14 +64,14 @@ export function stale(tree: ModelTree, request: AcquireRequest): Verdict | null 
   return current && tree.path(request) ? null : { kind: 'stale', generation: revision.generation };
 }
 
-/** Its process is marked: what stands before the last `/` of an owner. */
-export function drained(tree: ModelTree, { owner }: AcquireRequest): Denied | null {
+/** The denial of a new call whose process is marked: what stands before the last `/` of an owner. */
+function drained(tree: ModelTree, { owner }: AcquireRequest): Denied | null {
   const process = owner.slice(0, Math.max(0, owner.lastIndexOf('/')));
   return tree.draining.has(process) ? denialOf(failing('Draining', 'account', 'drain'), tree) : null;
 }
 
 /** Grants, refuses or queues a call that was never seen. */
-export function decide(tree: ModelTree, request: AcquireRequest, retry: Retry | null): Verdict | Waiter {
+function decide(tree: ModelTree, request: AcquireRequest, again: Retry | null): Verdict | Waiter {
   const path = tree.path(request) ?? [];
   const priority = classOf(request, tree.configs);
   const arrival = { request, class: priority, ...lineOf(request, priority) };
@@ -57,11 +79,11 @@ export function decide(tree: ModelTree, request: AcquireRequest, retry: Retry | 
   if (failings.length === 0 && mayGoFirst(tree, arrival.sub)) return grantNow(tree, arrival, path);
   const { mode } = request.wait;
   const deadlineMs = deadlineOf(tree, request);
-  const next = failings.length > 0 ? refuseOrWait(failings, mode, deadlineMs, tree) : waitOrReject(tree, mode);
-  if (next?.kind === 'deny') return denialOf(next.failing, tree);
+  const why = failings.length > 0 ? refuseOrWait(failings, mode, deadlineMs, tree) : waitOrReject(tree, mode);
+  if (why?.kind === 'deny') return denialOf(why.failing, tree);
   const full = queueFull(tree, request.leaf);
   if (full) return denialOf(full, tree);
-  return enqueue(tree, { ...arrival, deadlineMs, heardMs: tree.now.logicalMs }, { retry, next });
+  return enqueue(tree, { ...arrival, deadlineMs, heardMs: tree.now.logicalMs }, { again, why });
 }
 
 const deadlineOf = ({ now }: ModelTree, { wait }: AcquireRequest): number =>
@@ -91,21 +113,21 @@ function queueFull({ room, configs }: ModelTree, leaf: NodeName): Failing | null
   return null;
 }
 
-/** `next` null: it fits, but others are first. */
+/** `why` null: it fits, but others are first. */
 function enqueue(
   tree: ModelTree,
   arrival: Omit<Waiter, 'round' | 'seq'>,
-  { retry, next }: { readonly retry: Retry | null; readonly next: Consequence | null },
+  { again, why }: { readonly again: Retry | null; readonly why: Consequence | null },
 ): Waiter {
   const { room } = tree;
-  const waiter: Waiter = { ...arrival, ...turnOf(tree, arrival, retry) };
+  const waiter: Waiter = { ...arrival, ...turnOf(tree, arrival, again) };
   const sub = room.join(waiter);
   if (room.headOf(waiter.sub) !== waiter) return waiter;
-  if (next?.kind === 'park') {
-    parkAt(tree, sub, next.failing);
+  if (why?.kind === 'park') {
+    parkAt(tree, sub, why.failing);
   } else {
     room.makeRunnable(sub);
-    if (next?.kind === 'root') room.setTimer('account', next.timerMs);
+    if (why?.kind === 'root') room.setTimer('account', why.timerMs);
   }
   return waiter;
 }
@@ -114,11 +136,11 @@ function enqueue(
 function turnOf(
   { room, now }: ModelTree,
   arrival: Omit<Waiter, 'round' | 'seq'>,
-  retry: Retry | null,
+  again: Retry | null,
 ): { readonly round: number; readonly seq: number } {
   const { owner, place } = arrival.request;
   const flow = room.flowOf(arrival);
-  if (retry) return { round: 0, seq: retry.seq ?? room.nextSeq() };
+  if (again) return { round: 0, seq: again.seq ?? room.nextSeq() };
   const key = placeKey(owner, place ?? '');
   const kept = room.places.get(key);
   if (place !== null && kept && kept.value.sub === arrival.sub && now.logicalMs < kept.untilMs) {

@@ -117,8 +117,7 @@ function closed(config: NodeConfig, asking: Asking, world: World): readonly Fail
   if (hasBreaker && breaker && breaker.openUntilMs > 0) {
     const open = logicalMs < breaker.openUntilMs;
     const retryMs = open ? toWall(breaker.openUntilMs, world) : null;
-    if (open || breaker.probe !== null)
-      found.push(failing('Breaker', name, 'breaker', { retryMs, everybody: true }));
+    if (open || breaker.probe !== null) found.push(failing('Breaker', name, 'breaker', { retryMs, everybody: true }));
   }
   return found;
 }

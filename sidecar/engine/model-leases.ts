@@ -11,7 +11,11 @@ export interface ModelLease {
   readonly fence: number;
   readonly grantedMs: number;
   readonly grantedWallMs: number;
-  readonly taken: readonly { readonly node: string; readonly number: number; readonly charges: readonly ModelCharge[] }[];
+  readonly taken: readonly {
+    readonly node: string;
+    readonly number: number;
+    readonly charges: readonly ModelCharge[];
+  }[];
   readonly slot: Slot;
   /** Granted out of the queue. */
   readonly dispatched: boolean;

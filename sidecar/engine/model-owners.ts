@@ -9,7 +9,11 @@ import type { LeaseRef, Notice } from './port.ts';
 import type { AcquireRequest, Denied, Grant } from './terms.ts';
 
 /** False: it is gone, or somebody else's. */
-export function beatLease({ leases }: ModelTree, owner: string, { id, fence }: Pick<LeaseRef, 'id' | 'fence'>): boolean {
+export function beatLease(
+  { leases }: ModelTree,
+  owner: string,
+  { id, fence }: Pick<LeaseRef, 'id' | 'fence'>,
+): boolean {
   const lease = leases.find(id);
   if (!lease?.live || lease.fence !== fence || lease.request.owner !== owner) return false;
   leases.extend(lease);

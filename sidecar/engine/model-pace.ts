@@ -45,37 +45,43 @@ export function learnPace(pace: Pace, outcome: Outcome | null, fence: number, { 
 }
 
 export interface Breaker {
-  calls: number;
-  failed: number;
-  fromMs: number;
+  readonly calls: number;
+  readonly failed: number;
+  readonly fromMs: number;
   /** 0: closed. */
-  openUntilMs: number;
+  readonly openUntilMs: number;
+  /** Id of the lease whose end decides. */
   probe: string | null;
+}
+
+/** Whether an outcome counts for or against the vendor's health; null: neither. */
+function healthOf(outcome: Outcome | null): 'good' | 'bad' | null {
+  if (outcome === 'completed' || outcome === 'brokeMidStream') return 'good';
+  return outcome === 'refusedOverload' || outcome === 'failedBeforeFirstByte' ? 'bad' : null;
 }
 
 /** The breaker after a lease ended; null stays null until something counts. */
 export function learnFailure(
-  breaker: Breaker | null,
+  before: Breaker | null,
   config: BreakerConfig,
   { id, outcome }: { readonly id: string; readonly outcome: Outcome | null },
   { logicalMs }: Now,
 ): Breaker | null {
-  const success = outcome === 'completed' || outcome === 'brokeMidStream';
-  const failure = outcome === 'refusedOverload' || outcome === 'failedBeforeFirstByte';
-  if (!breaker && !success && !failure) return null;
-  const next = breaker ?? { calls: 0, failed: 0, fromMs: logicalMs, openUntilMs: 0, probe: null };
+  const health = healthOf(outcome);
+  if (!before && health === null) return null;
+  const closed: Breaker = { calls: 0, failed: 0, fromMs: logicalMs, openUntilMs: 0, probe: null };
+  const breaker = before ?? closed;
   const openUntilMs = logicalMs + config.openForMs;
-  if (next.probe === id) {
-    if (success) return { calls: 0, failed: 0, fromMs: logicalMs, openUntilMs: 0, probe: null };
-    return { ...next, probe: null, openUntilMs: failure ? openUntilMs : next.openUntilMs };
+  if (breaker.probe === id) {
+    if (health === 'good') return closed;
+    return { ...breaker, probe: null, openUntilMs: health === 'bad' ? openUntilMs : breaker.openUntilMs };
   }
-  if (next.openUntilMs > 0 || (!success && !failure)) return next;
-  if (logicalMs - next.fromMs >= MINUTE_MS) Object.assign(next, { calls: 0, failed: 0, fromMs: logicalMs });
-  next.calls += 1;
-  next.failed += failure ? 1 : 0;
-  if (next.calls >= config.minimumCalls && next.failed * 100 >= config.failureRatePercent * next.calls)
-    Object.assign(next, { openUntilMs, calls: 0, failed: 0 });
-  return next;
+  if (breaker.openUntilMs > 0 || health === null) return breaker;
+  const counted = logicalMs - breaker.fromMs >= MINUTE_MS ? closed : breaker;
+  const calls = counted.calls + 1;
+  const failed = counted.failed + (health === 'bad' ? 1 : 0);
+  const opens = calls >= config.minimumCalls && failed * 100 >= config.failureRatePercent * calls;
+  return opens ? { ...counted, openUntilMs, calls: 0, failed: 0 } : { ...counted, calls, failed };
 }
 
 /** Until when the account is closed after the vendor said that a window is used up (wall); null: that is over already. */

@@ -221,7 +221,10 @@ export const compare = (a: Cursor, b: Cursor): number => a.tag - b.tag || a.birt
 export const placeKey = (owner: string, place: string): string => `${owner}\0${place}`;
 
 /** Names of a call's flow and sub-queue. */
-export function lineOf(request: AcquireRequest, priority: PriorityClass): { readonly flow: string; readonly sub: string } {
+export function lineOf(
+  request: AcquireRequest,
+  priority: PriorityClass,
+): { readonly flow: string; readonly sub: string } {
   const flow = [request.leaf, priority, request.flowKey].join('\n');
   const attributes = ATTRIBUTES.map((name) => request.attributes[name] ?? '');
   return { flow, sub: [flow, request.model, ...attributes].join('\u001F') };

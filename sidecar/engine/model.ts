@@ -2,7 +2,7 @@
  * The reference model of the engine: arrays, maps and sums over them, no Redis. It defines what every call answers;
  * the property test holds the Lua to it. Time is what `clock.setUs` says. Pure.
  */
-import { decide, drained, isWaiter, known, stale } from './model-acquire.ts';
+import { asked, isWaiter, next, retry } from './model-acquire.ts';
 import type { ModelClock } from './model-clock.ts';
 import { adopt, bury } from './model-configure.ts';
 import { dispatch, reapWaiters, type Left } from './model-dispatch.ts';
@@ -54,7 +54,8 @@ export class Model {
     if (other) return other;
     endHolds(tree);
     this.#reap();
-    const answer = known(tree, request) ?? stale(tree, request) ?? drained(tree, request) ?? decide(tree, request, null);
+    const answer =
+      known(tree, request) ?? stale(tree, request) ?? drained(tree, request) ?? decide(tree, request, null);
     this.#conclude();
     return this.#verdict(answer);
   }
@@ -86,13 +87,7 @@ export class Model {
     const seq = tree.leases.find(request.id)?.seq ?? null;
     const settled = settle(tree, settlement, again);
     this.#reap();
-    const isOver = again && settled.kind === 'unknown';
-    const retry = again ? { seq } : null;
-    const answer = isOver
-      ? ({ kind: 'done' } as const)
-      : (known(tree, request) ?? stale(tree, request) ?? decide(tree, request, retry));
-    const isRefused = !isWaiter(answer) && (answer.kind === 'denied' || answer.kind === 'stale');
-    if (again && isRefused) tree.leases.finish(request.id);
+    const answer = again ? retry(tree, request, settled, seq) : next(tree, request);
     this.#conclude();
     return { settled, verdict: this.#verdict(answer) };
   }
@@ -236,9 +231,9 @@ export class Model {
     const { room, leases, now } = this.tree;
     const { logicalMs: serverNowMs } = now;
     const timers = [...room.timers.values()].filter((atMs) => this.#left !== 'root' || atMs > serverNowMs);
-    const next = Math.min(...timers, ...leases.holds.map(({ untilMs }) => untilMs));
+    const least = Math.min(...timers, ...leases.holds.map(({ untilMs }) => untilMs));
     if (this.#left === 'more') return { serverNowMs, nextTickMs: serverNowMs };
-    return { serverNowMs, nextTickMs: next === Infinity ? null : next };
+    return { serverNowMs, nextTickMs: least === Infinity ? null : least };
   }
 
   #verdict(answer: terms.Verdict | Waiter): terms.Verdict {
