@@ -173,11 +173,15 @@ function learnConcurrency(
   const node = tree.node(model);
   const adaptive = node.adaptive(config, tree.now);
   const limit = adaptive ? adaptive.limit : config.concurrency;
-  if (!wasProbe) {
-    const handedOff = lease.dispatched && sentAfterMs <= 500;
-    if (handedOff && limit !== null && node.inFlight.size <= limit && tree.releaseHold.grow(tree.now)) return;
-    if (adaptive && lease.grantedMs + sentAfterMs >= adaptive.decreasedMs) shrink(tree, config);
-  }
+  const isHandOff = lease.dispatched && sentAfterMs <= 500 && limit !== null && node.inFlight.size <= limit;
+  if (!wasProbe && isHandOff && tree.releaseHold.grow(tree.now)) return;
+  const isNews = adaptive !== null && lease.grantedMs + sentAfterMs >= adaptive.decreasedMs;
+  if (!wasProbe && isNews) shrink(tree, config);
+  learnOfAccount(tree, model);
+}
+
+/** Two models refused at almost the same time: it is the account's limit as well. */
+function learnOfAccount(tree: ModelTree, model: string): void {
   const account = tree.configs.get('account');
   if (!account?.adaptive) return;
   const { learnt } = tree.node('account');

@@ -76,12 +76,17 @@ export function learnFailure(
     if (health === 'good') return closed;
     return { ...breaker, probe: null, openUntilMs: health === 'bad' ? openUntilMs : breaker.openUntilMs };
   }
-  if (breaker.openUntilMs > 0 || health === null) return breaker;
-  const counted = logicalMs - breaker.fromMs >= MINUTE_MS ? closed : breaker;
-  const calls = counted.calls + 1;
-  const failed = counted.failed + (health === 'bad' ? 1 : 0);
+  return breaker.openUntilMs > 0 || health === null ? breaker : counted(breaker, config, health, logicalMs);
+}
+
+function counted(before: Breaker, config: BreakerConfig, health: 'good' | 'bad', logicalMs: number): Breaker {
+  const isOld = logicalMs - before.fromMs >= MINUTE_MS;
+  const since = isOld ? { ...before, calls: 0, failed: 0, fromMs: logicalMs } : before;
+  const calls = since.calls + 1;
+  const failed = since.failed + (health === 'bad' ? 1 : 0);
   const opens = calls >= config.minimumCalls && failed * 100 >= config.failureRatePercent * calls;
-  return opens ? { ...counted, openUntilMs, calls: 0, failed: 0 } : { ...counted, calls, failed };
+  const openUntilMs = logicalMs + config.openForMs;
+  return opens ? { ...since, openUntilMs, calls: 0, failed: 0 } : { ...since, calls, failed };
 }
 
 /** Until when the account is closed after the vendor said that a window is used up (wall); null: that is over already. */

@@ -54,8 +54,7 @@ export class Model {
     if (other) return other;
     endHolds(tree);
     this.#reap();
-    const answer =
-      known(tree, request) ?? stale(tree, request) ?? drained(tree, request) ?? decide(tree, request, null);
+    const answer = asked(tree, request);
     this.#conclude();
     return this.#verdict(answer);
   }
