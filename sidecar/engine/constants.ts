@@ -21,21 +21,22 @@ export const ENGINE_CONSTANTS = {
   PRUNE_BUDGET: 32,
   /** Between two beats of an owner, give or take a tenth: a third of the lifetime. */
   BEAT_MS: 5000,
-  /** Life of a grant out of the queue until its owner is heard of. */
+  /** Life of a dispatched grant until it is claimed or beaten for. */
   CLAIM_TTL_MS: 10_000,
-  /** A waiter whose owner is silent for three beats and a tenth leaves. */
+  /** A waiter leaves when nobody asked for it this long: three beats and a tenth. */
   WAITER_TTL_MS: 16_500,
-  /** How long a denial waits for its owner's next beat. */
+  /** How long a denial of a waiter is kept for an owner that did not hear of it. */
   NOTICE_MS: 30_000,
-  /** How long a cancelled waiter's place is kept for the same call. */
+  /** How long the place of a cancelled waiter is kept. */
   PLACE_MS: 30_000,
-  /** Waiters that one call looks at, and that one call lets go, at most. */
+  /** Waiters that one call looks at most. */
   DISPATCH_BUDGET: 32,
+  /** Waiters that one call lets go because they are late or silent at most. */
   WAITER_REAP_BUDGET: 16,
-  /** What one grant costs a flow of weight 1; divisible by most weights. */
+  /** What a grant costs a flow of weight 1; divisible by all small weights. */
   TAG_SCALE: 5_040_000,
   MAX_WEIGHT: 100_000,
-  /** A call that was passed this often is kept free (rule Q5). */
+  /** How often the first at a window is passed before the window is kept free for it. */
   GUARD_BYPASS: 8,
   MAX_AMOUNT: Number.MAX_SAFE_INTEGER,
 } as const;
