@@ -1,7 +1,7 @@
 /** What may happen to a tree, as data that fast-check can make and shrink. */
 import fc from 'fast-check';
 import { OUTCOMES, type Amounts, type LimitConfig, type NodeConfig, type Outcome } from '#sidecar/engine/terms.ts';
-import { limit, node, ONE, START_MS } from '#test/support/engine.ts';
+import { HELD, limit, node, ONE, START_MS } from '#test/support/engine.ts';
 
 export type Step =
   | { readonly do: 'advance'; readonly ms: number }
@@ -213,7 +213,7 @@ export function nodesOf(shape: Shape): readonly NodeConfig[] {
   }));
   const child = node('quota:a/child', shape.childUnder === 'team' ? 'quota:a/team' : 'account', { limits: children });
   return [
-    node('account', null, { concurrency, rate, limits, stopped }),
+    node('account', null, { concurrency, rate, limits, stops: stopped ? HELD : [] }),
     node('model:glm-5.3', 'account', { concurrency: 3 }),
     node('model:other', 'account', { concurrency: 2 }),
     node('quota:a/team', 'account', { rate: rate && { ...rate, burst: burst + 1 }, limits: children.slice(0, 1) }),

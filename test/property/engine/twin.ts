@@ -123,7 +123,7 @@ export class Twin {
   async #whileConfigured(step: Step): Promise<void> {
     if (this.#configured) return this.#onTree(step);
     const { sidecar } = this.#engine;
-    const refused = sidecar.beat({ owner: 'pod-1', epoch: null, leases: [] });
+    const refused = sidecar.beat({ owner: 'pod-1', epoch: null, leases: [], waiters: [] });
     const code = await refused.then(
       () => 'answered',
       (error: unknown) => (error instanceof AppError ? error.code : String(error)),
@@ -141,7 +141,7 @@ export class Twin {
       this.model.cancel(`call-${step.call}`);
       await sidecar.cancel(`call-${step.call}`);
     } else if (step.do === 'beat') {
-      const request = { owner: OWNERS[step.owner]!, epoch: this.#epoch, leases: this.#leasesOf(step) };
+      const request = { owner: OWNERS[step.owner]!, epoch: this.#epoch, leases: this.#leasesOf(step), waiters: [] };
       const wanted = this.model.beat(request);
       deepEqual(await sidecar.beat(request), wanted);
       if (wanted.kind === 'alive') this.#learn(wanted.epoch);
@@ -155,7 +155,7 @@ export class Twin {
   async #settle(all: readonly Settling[]): Promise<void> {
     const settlements = all.map(({ call, off, tokens, ...rest }): Settlement => {
       const { id, fence } = this.#ref(call, off);
-      return { id, fence, actual: amountsOf(tokens), ...rest };
+      return { id, fence, actual: amountsOf(tokens), holdMs: 0, frozenUntilMs: null, ...rest };
     });
     const wanted = this.model.settle(settlements, this.#engine.knownEpoch());
     deepEqual(await this.#engine.sidecar.settle(settlements), wanted);
