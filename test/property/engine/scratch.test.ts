@@ -12,19 +12,19 @@ const CLASSES = ['System', 'High', 'Normal', 'Low'] as const;
 const OUT = ['completed','completed','completed','brokeMidStream','neverSent','refusedConcurrency','refusedRate','refusedOverload','refusedQuota','failedBeforeFirstByte','rejected'] as const;
 async function run(seed: number, steps: number, log: string[]) {
   const r = rng(seed); const pick = <T>(all: readonly T[]): T => all[Math.floor(r() * all.length)]!;
-  const e = engine.fresh(); const model = new Model(); let us = START_MS * 1000; let generation = 0;
-  await e.setUs(us); await e.wipe(); model.clock.setUs(us);
+  const e = engine.fresh(); const model = new Model(); let us = START_MS * 1000; let generation = 0; let restarts = 0;
+  await e.setUs(us); await e.wipe(); await e.restartAs('one'); model.clock.setUs(us);
   const anch = (ms: number) => ({ type: 'Anchored', durationMs: ms }) as const;
-  const tree = () => treeOf([
-    node('account', null, { concurrency: pick([null, 1, 2, 3, 5]), adaptive: r() < 0.3 ? null : null, rate: pick([null, null, { intervalUs: 700_000, burst: 2 }]), maxQueue: pick([null, null, 6]), thresholds: pick([[], [50, 80]]),
+  const tree = () => { const five = pick([anch(20_000), anch(20_000), { type: 'Fixed', durationMs: 14_000 } as const, { type: 'Calendar', period: 'Day', timeZone: 'UTC', boundariesMs: [START_MS - 5, START_MS + 15_000, START_MS + 40_000] } as const]); const own = five.type === 'Anchored' ? { windowOwner: 'account' } : {}; const g = () => (r() < 0.6 ? { guaranteed: pick([1, 2, 3]) } : {}); return treeOf([
+    node('account', null, { ...pick([{ concurrency: null }, { concurrency: 1 }, { concurrency: 2 }, { concurrency: 5 }, { concurrency: 4, adaptive: { min: 1, start: 2 } }]), rate: pick([null, null, { intervalUs: 700_000, burst: 2 }]), maxQueue: pick([null, null, 6]), thresholds: pick([[], [50, 80]]),
       stops: r() < 0.15 ? [{ name: 'night', fromMs: 0, untilMs: START_MS + Math.floor(r() * 60_000), except: pick([[], ['System']]) }] : [],
-      limits: r() < 0.6 ? [limit('five-hour', pick([2, 4, 8]), { window: anch(20_000) })] : [] }),
-    node('model:a', 'account', { concurrency: pick([1, 2, 4]), breaker: pick([null, { failureRatePercent: 50, minimumCalls: 2, openForMs: 4000 }]) }),
+      limits: [limit('five-hour', pick([2, 4, 8]), { window: five })] }),
+    node('model:a', 'account', { ...pick([{ concurrency: 1 }, { concurrency: 2 }, { concurrency: 6, adaptive: { min: 1, start: 1 } }, { concurrency: 6, adaptive: { min: 2, start: 3 } }]), breaker: pick([null, { failureRatePercent: 50, minimumCalls: 2, openForMs: 4000 }]) }),
     node('model:other', 'account', { concurrency: pick([2, 3]) }),
-    node('quota:t', 'account', { concurrency: pick([null, 1, 2]), weight: pick([1, 3]), observe: r() < 0.15, limits: [limit('tok', pick([6, 10, 20]), { resource: 'Tokens', window: pick([{ type: 'Fixed', durationMs: 9000 }, anch(15_000), { type: 'Sliding', durationMs: 12_000 }]) })] }),
-    node('quota:u', r() < 0.5 ? 'quota:t' : 'account', { concurrency: pick([null, 2]), maxClass: pick(['System', 'Normal']) , perCall: r() < 0.2 ? [{ resource: 'Tokens', max: 5 }] : []}),
+    node('quota:t', 'account', { concurrency: pick([null, 1, 2]), weight: pick([1, 3]), observe: r() < 0.15, limits: [limit('five-hour', pick([2, 3, 8]), { window: five, ...own, ...g() }), limit('tok', pick([6, 10, 20]), { resource: 'Tokens', window: pick([{ type: 'Fixed', durationMs: 9000 }, anch(15_000), { type: 'Sliding', durationMs: 12_000 }]) })] }),
+    node('quota:u', r() < 0.5 ? 'quota:t' : 'account', { concurrency: pick([null, 2]), maxClass: pick(['System', 'Normal']), limits: r() < 0.6 ? [limit('five-hour', pick([2, 5]), { window: five, ...own, ...g() })] : [], perCall: r() < 0.2 ? [{ resource: 'Tokens', max: 5 }] : []}),
     node('scope:x', 'quota:t', { concurrency: pick([1, 2]), scope: { models: [], tools: ['x'], capabilities: [], sources: [], users: [], pools: [], namespaces: [], unset: pick(['Match', 'Skip']) } }),
-  ]);
+  ]); };
   const known: { request: ReturnType<typeof request>; fence: number; state: string }[] = [];
   const configure = async () => { generation += 1; const t = tree(); const rev = { leaseCreatedMs: START_MS, transitions: 0, generation }; const w = model.configure(t, rev); deepEqual(await e.admin.configure(t, rev), w); };
   await configure();
@@ -46,7 +46,9 @@ async function run(seed: number, steps: number, log: string[]) {
       else if (x < 0.84) { const p = pick(['p1', 'p2']); const d = r() < 0.4; what = `drain ${p} ${d}`; log.push(what); model.drain(p, d); await e.admin.drain(TREE_KEY, p, d); }
       else if (x < 0.85) { const u = pick([null, START_MS + Math.floor(r() * 90_000)]); const n = pick(['account', 'quota:t']); what = `freeze ${n} ${u}`; log.push(what); model.freeze(n, u); await e.admin.freeze(TREE_KEY, n, u); }
       else if (x < 0.86) { const n = pick(['account', 'quota:t']); const l = pick(['five-hour', 'tok']); what = `reset ${n} ${l}`; log.push(what); const w = model.resetWindow(n, l); deepEqual(await e.admin.resetWindow(TREE_KEY, n, l), w); }
-      else { us += Math.floor(pick([100, 1000, 2500, 5000, 9000, 16_000]) * r()) * 1000 + 7; if (r() < 0.03) us -= 8_000_000; what = `time ${us / 1000 - START_MS}`; log.push(what); await e.setUs(us); model.clock.setUs(us); }
+      else if (x < 0.87) { restarts += 1; what = 'restart'; log.push(what); await e.restartAs(`s${restarts}`); (model as any).clock.restartAs(`s${restarts}`); }
+      else if (x < 0.9) { const owner = pick(['p1/a', 'p2/b', 'p3/c']); const leases = known.filter((k) => k.request.owner === owner && k.state === 'granted').map((k) => ({ lease: { id: k.request.id, fence: k.fence, epoch: 0 }, request: k.request, sent: r() < 0.7 })); what = `register ${owner} ${leases.map((l) => l.lease.id)}`; const w = model.register({ owner, leases, disclaimed: [] }); log.push(what); deepEqual(await e.sidecar.register({ owner, leases, disclaimed: [] }), w); }
+      else { us += Math.floor(pick([100, 1000, 2500, 5000, 9000, 16_000, 40_000]) * r()) * 1000 + 7; if (r() < 0.03) us -= 8_000_000; what = `time ${us / 1000 - START_MS}`; log.push(what); await e.setUs(us); model.clock.setUs(us); }
       if (process.env['TRACE']) { const pre = `q:{${TREE_KEY}}:`; console.log(i, what.slice(0, 60), 'LUA', (await e.redis.zrange(pre + 'q', 0, -1)).map((m) => m.replaceAll('\0', ' ').replace(/0{8,}/g, '')).join(' ; '), 'MODEL', JSON.stringify((model as any).tree.room.waiters.map((w: any) => [w.request.id, w.round, w.seq]))); }
       const real = await e.sidecar.snapshot(); const want = model.snapshot(); const { configHash: _h, epoch: _e, serverNowMs: _n, ...s } = real!; deepEqual(s, want);
       deepEqual((await e.admin.audit(TREE_KEY)).drifts, []);
