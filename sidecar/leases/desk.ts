@@ -59,6 +59,7 @@ class Desk implements OpenDesk {
   /** Ends all waits, and admits nothing more. */
   readonly #leaving = new AbortController();
   readonly #cutting: Promise<void>;
+  readonly #following: Promise<void>;
   #started: PromiseWithResolvers<void> | null = null;
   /** Calls that may yet bring a lease, or give one back. */
   readonly #asks = new Set<Promise<unknown>>();
@@ -74,6 +75,7 @@ class Desk implements OpenDesk {
     const hold = (visit: Visit, asking: Asking, lease: Lease): Held => this.#hold(visit, asking, lease);
     this.#visits = new Visits({ ...options, ...books, hold });
     this.#cutting = cutOverdue(this.#held, { clock, log, started: () => this.#anyHeld() }, this.#stop.signal);
+    this.#following = this.#follow(this.#stop.signal);
   }
 
   get inFlight(): number {
@@ -121,7 +123,7 @@ class Desk implements OpenDesk {
     this.#leaving.abort(new AppError('unavailable', SHUTTING_DOWN));
     this.#stop.abort();
     this.#started?.resolve();
-    await this.#cutting;
+    await Promise.all([this.#cutting, this.#following]);
     await this.#sessions[Symbol.asyncDispose]();
   }
 
@@ -219,6 +221,20 @@ class Desk implements OpenDesk {
     const visit = { spec, patience, attempts };
     const admission = await this.#concluded(visit, this.#visits.again(visit, refused, ending));
     return admission.kind === 'admitted' ? (this.#held.get(admission.lease.id) ?? null) : null;
+  }
+
+  /** Calls that wait in a tree that is no longer theirs would only learn of it with the next call. */
+  async #follow(signal: AbortSignal): Promise<void> {
+    const { snapshots, log } = this.#options;
+    while (!signal.aborted) {
+      const snapshot = await snapshots.next(signal).catch(() => null);
+      if (snapshot === null || this.#asks.size === 0) continue;
+      try {
+        this.#sessions.of(snapshot);
+      } catch (error) {
+        log.debug('lease.unavailable', { code: AppError.from(error).code });
+      }
+    }
   }
 
   async #anyHeld(): Promise<void> {

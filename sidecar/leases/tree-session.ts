@@ -74,7 +74,7 @@ export class TreeSession implements Disposable {
     const room = new WaitingRoom({ engine, owner, clock, log, onOpened: () => this.#beatSoon() });
     const onMoved = (): void => {
       room.forgetTimes();
-      room.tellAll({ kind: 'unsure' });
+      room.allUnsure();
     };
     const registrar = new Registrar({ engine, owner, view, leases, outbox, log, onMoved });
     this.#engine = engine;
@@ -182,14 +182,14 @@ export class TreeSession implements Disposable {
     } catch (error) {
       this.#options.log.warn('lease.beatFailed', { code: AppError.from(error).code, leases: this.#leases.size });
       // Calls that wait in a Redis that is away may start without it.
-      if (this.#local.mayStart(this.#watch.downForMs ?? 0)) this.#room.tellAll({ kind: 'unsure' });
+      if (this.#local.mayStart(this.#watch.downForMs ?? 0)) this.#room.allUnsure();
     }
     await this.#outbox.flush(signal);
   }
 
   /** Its binding is another tree's now: whoever waits here has to ask there. */
   moved(): void {
-    this.#room.tellAll({ kind: 'moved' });
+    this.#admissions.moved();
   }
 
   /** From now on settlements are only collected, for one `flush` to deliver together. */

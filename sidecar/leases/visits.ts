@@ -78,8 +78,11 @@ export class Visits {
   /** A call whose lease ends, and which the vendor refused: it is still inside. */
   async again(visit: Visit, { options, id }: Held, ending: Ending): Promise<Admission> {
     const { session, lease } = options;
-    const current = this.#options.snapshots.value ?? options.snapshot;
-    const state = this.#options.sessions.of(current) === session ? current : options.snapshot;
+    const state = this.#options.snapshots.value;
+    if (state === null || this.#options.sessions.of(state) !== session) {
+      void session.settle(lease, ending, null);
+      return this.#inside({ ...visit, spec: { ...visit.spec, id: newId() } }, null);
+    }
     const { call } = this.#prepare(state, { ...visit, spec: { ...visit.spec, id } });
     return this.#inside(visit, { session, call, state, answer: session.retry(lease, ending, call) });
   }

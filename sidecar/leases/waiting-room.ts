@@ -73,6 +73,7 @@ export class WaitingRoom implements Disposable {
   #dueMs: number | null = null;
   /** Server time of the answer that said so. */
   #saidAtMs = Number.NEGATIVE_INFINITY;
+  #hasMoved = false;
 
   constructor(options: WaitingRoomOptions) {
     this.#options = options;
@@ -97,6 +98,7 @@ export class WaitingRoom implements Disposable {
   enter(call: TreeCall, queued: Queued): Parked {
     const parked = new Parked(call, queued);
     this.#parked.set(parked.id, parked);
+    if (this.#hasMoved) parked.tell({ kind: 'moved' });
     this.#lingering?.abort();
     this.#lingering = null;
     if (this.#listening === null && !this.#closing.signal.aborted) void this.#listen();
@@ -120,8 +122,15 @@ export class WaitingRoom implements Disposable {
     this.#parked.get(id)?.tell({ kind: 'unsure' });
   }
 
-  tellAll(news: { readonly kind: 'unsure' | 'moved' }): void {
-    for (const parked of this.#parked.values()) parked.tell(news);
+  /** Redis may have forgotten everybody. */
+  allUnsure(): void {
+    for (const parked of this.#parked.values()) parked.tell({ kind: 'unsure' });
+  }
+
+  /** From now on nobody waits here. */
+  moved(): void {
+    this.#hasMoved = true;
+    for (const parked of this.#parked.values()) parked.tell({ kind: 'moved' });
   }
 
   /** The longest waiting call of this leaf that is nearest to its turn. */
