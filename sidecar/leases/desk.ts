@@ -18,7 +18,7 @@ import { cutOverdue } from './runtime-limit.ts';
 import { Sessions } from './sessions.ts';
 import type { Admission, CallSpec, LeaseDesk, WaitingCall } from './terms.ts';
 import type { Successor } from './tree-call.ts';
-import type { Ending } from './tree-session.ts';
+import type { Ending, TreeSession } from './tree-session.ts';
 import { Turnstile } from './turnstile.ts';
 import { type Asking, type Visit, Visits } from './visits.ts';
 
@@ -198,7 +198,7 @@ class Desk implements OpenDesk {
       clock,
       log,
       metrics,
-      onEnd: () => this.#leave(session),
+      onEnd: (carrier) => this.#leave(carrier),
       onGone: ({ id }) => void this.#held.delete(id),
       onAgain: (refused, ending) => this.#again(refused, ending),
     });
@@ -210,9 +210,9 @@ class Desk implements OpenDesk {
   }
 
   /** A caller has ended its lease. */
-  #leave(session: Asking['session']): Successor | null {
+  #leave(carrier: TreeSession | null): Successor | null {
     this.#options.metrics.inFlight.set(--this.#using);
-    return this.#turnstile.leave(session);
+    return this.#turnstile.leave(carrier);
   }
 
   async #again(refused: Held, ending: Ending): Promise<Held | null> {

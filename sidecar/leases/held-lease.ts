@@ -31,8 +31,11 @@ export interface HeldLeaseOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: SidecarMetrics;
-  /** Told synchronously when the caller ends the lease; gives the call to ask for with its settlement. */
-  readonly onEnd: (held: Held) => Successor | null;
+  /**
+   * Told synchronously when the caller ends the lease; gives the call to ask for with its settlement, if there is one to
+   * carry it.
+   */
+  readonly onEnd: (carrier: TreeSession | null) => Successor | null;
   /** Told when the session has taken over: the lease needs no more beats of ours. */
   readonly onGone: (held: Held) => void;
   /** Ends the lease and asks for its call again; null: it is not admitted any more. Rejects when its caller goes away. */
@@ -119,8 +122,7 @@ export class Held implements HeldLease {
     if (lease.sentAtMs !== null) throw new AppError('conflict', 'the work has started: settle it');
     const cancelled = session.cancel(lease);
     this.#ended = cancelled.then(() => ({ late: false }));
-    // Nothing is settled that could carry the next call's question.
-    onEnd(this);
+    onEnd(null);
     onGone(this);
     await cancelled;
   }
@@ -183,7 +185,7 @@ export class Held implements HeldLease {
     const { session, lease, onEnd, onGone } = this.options;
     const { promise, resolve } = Promise.withResolvers<{ late: boolean }>();
     this.#ended = promise;
-    resolve(session.settle(lease, ending, onEnd(this)));
+    resolve(session.settle(lease, ending, onEnd(session)));
     onGone(this);
     return promise;
   }
