@@ -75,7 +75,7 @@ export class StoreWatch implements StoreListener, Disposable {
     const limit = { ms: PROBE_TIMEOUT_MS, what: 'a question to Redis', signal };
     while (this.#watchers > 0 && this.#downSinceMs !== null && !signal.aborted) {
       await clock.sleep(PROBE_MS * (0.75 + jitter() / 2), signal).catch(() => undefined);
-      await withDeadline(clock, limit, probe).catch(() => undefined);
+      if (!signal.aborted) await withDeadline(clock, limit, probe).catch(() => undefined);
     }
     this.#isProbing = false;
   }
