@@ -9,7 +9,8 @@ import { createLeaseDesk } from '#sidecar/leases/desk.ts';
 import { Gateway } from '#sidecar/proxy/gateway.ts';
 import { ProxyServer } from '#sidecar/proxy/server.ts';
 import { createUpstreams } from '#sidecar/proxy/upstream.ts';
-import { metricsForTest, quiet, ScriptedEngine, snapshotOf } from '#test/unit/leases/fixtures.ts';
+import { metricsForTest, quiet, snapshotOf } from '#test/unit/leases/fixtures.ts';
+import { ScriptedEngine } from '#test/unit/leases/scripted-engine.ts';
 
 export interface TestGateway extends AsyncDisposable {
   readonly port: number;
