@@ -5,8 +5,8 @@ import { AppError } from '../sidecar/base/errors.ts';
 import type { Log } from '../sidecar/base/log.ts';
 import type { AdminEngine } from '../sidecar/engine/port.ts';
 import { parseAgentPool } from './api/v1alpha1/agentpool.ts';
+import { LABEL_POOL } from './api/v1alpha1/labels.ts';
 import { observeDeployment } from './controllers/agentpool/reconcile.ts';
-import { POOL_LABEL } from './controllers/agentpool/plan.ts';
 import type { ShippedCatalog } from './controllers/glmcatalog/shipped.ts';
 import { KeptEngine } from './controllers/kept-engine.ts';
 import { CONTROLLERS, lead } from './controllers/leading.ts';
@@ -59,7 +59,7 @@ export async function runControllerRole(options: ControllerRoleOptions, signal: 
   const cacheOptions = { client, clock, log, metrics };
   const { caches, reflectors: ours } = openCaches(cacheOptions, credentialFactsOf);
   const pools = watchResource(cacheOptions, AGENT_POOLS, observe(parseAgentPool));
-  const deployments = watchResource(cacheOptions, DEPLOYMENTS, observeDeployment, { labelSelector: POOL_LABEL });
+  const deployments = watchResource(cacheOptions, DEPLOYMENTS, observeDeployment, { labelSelector: LABEL_POOL });
   const reflectors = [...ours, pools.reflector, deployments.reflector];
   const stores = [...Object.values(caches), pools.store, deployments.store];
   const queues = new Set<WorkQueue>();
@@ -67,6 +67,7 @@ export async function runControllerRole(options: ControllerRoleOptions, signal: 
   const world = new World({
     caches,
     allowedOrigins: options.allowedOrigins,
+    operatorNamespace: lease.namespace,
     calendar: createCalendar(),
     clock,
     log,

@@ -59,6 +59,7 @@ export interface EdgeRoleOptions {
   readonly verifyPeerAddress: boolean;
   readonly demands: SnapshotDemands;
   readonly allowedOrigins: readonly string[];
+  readonly operatorNamespace: string;
   readonly engine: Pick<AdminEngine, 'snapshot' | 'config' | 'hashOf'>;
   /** How sidecars reach Redis; null until its Secret is there. */
   readonly redis: Cell<SidecarSnapshot['redis'] | null>;
@@ -84,6 +85,7 @@ export async function runEdgeRole(options: EdgeRoleOptions, signal: AbortSignal)
   const world = new World({
     caches,
     allowedOrigins: options.allowedOrigins,
+    operatorNamespace: options.operatorNamespace,
     calendar: createCalendar(),
     clock,
     log,

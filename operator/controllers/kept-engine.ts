@@ -1,6 +1,6 @@
 /** The engine with its function library kept in Redis: a Redis that came back empty has neither trees nor functions. */
 import { AppError } from '../../sidecar/base/errors.ts';
-import type { AdminEngine } from '../../sidecar/engine/port.ts';
+import type { AdminEngine, ConfigureOptions } from '../../sidecar/engine/port.ts';
 import type { ConfigureReply, Revision, TreeConfig, TreeKey, TreeSnapshot } from '../../sidecar/engine/terms.ts';
 
 type Kept = Pick<AdminEngine, 'configure' | 'snapshot' | 'config' | 'hashOf'>;
@@ -18,8 +18,13 @@ export class KeptEngine implements Kept {
     return this.#engine.hashOf(tree);
   }
 
-  async configure(tree: TreeConfig, revision: Revision, signal?: AbortSignal): Promise<ConfigureReply> {
-    return this.#withLibrary(() => this.#engine.configure(tree, revision, signal));
+  async configure(
+    tree: TreeConfig,
+    revision: Revision,
+    options?: ConfigureOptions,
+    signal?: AbortSignal,
+  ): Promise<ConfigureReply> {
+    return this.#withLibrary(() => this.#engine.configure(tree, revision, options, signal));
   }
 
   async snapshot(key: TreeKey, signal?: AbortSignal): Promise<TreeSnapshot | null> {

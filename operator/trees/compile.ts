@@ -1,16 +1,20 @@
 /** Objects → trees and verdicts. One pure function for controllers, edge, webhook and local mode. */
 import { formatAmount } from '../api/v1alpha1/amounts.ts';
 import type { EffectiveLimit } from '../api/v1alpha1/status.ts';
+import type { StopSpec } from '../api/v1alpha1/stops.ts';
 import type { NodeConfig, NodeName, TreeConfig } from '../../sidecar/engine/terms.ts';
 import { decideDeliveries, type DeliveryDecision } from './deliveries.ts';
 import type { Inheritance } from './limits.ts';
+import { Moment } from './moment.ts';
 import { accountLedTo, linkQuotas, type QuotaLink } from './links.ts';
 import { ACCOUNT_NODE, quotaNode } from './names.ts';
 import { findOvercommitments } from './overcommitment.ts';
 import { placeQuotas, type Placed, type Placement } from './placement.ts';
-import { compileRoots, rootInheritance, type Root } from './roots.ts';
+import { belowRoot, compileRoots, DUPLICATE_STOP, type Root } from './roots.ts';
+import { isHeld, stopConfig } from './stops.ts';
 import type { CompiledAccount, CompiledQuota, CompiledWorld, CompileInput, Fault, NodeVerdict } from './terms.ts';
-import { describeWindow, Windows } from './windows.ts';
+import { callTerms } from './call-terms.ts';
+import { describeWindow } from './windows.ts';
 
 /**
  * Compiles everything there is. The result depends on the objects only, not on their order; trees of the same objects
@@ -18,16 +22,17 @@ import { describeWindow, Windows } from './windows.ts';
  * cannot be put in force has a verdict with a reason and keeps its nodes of `input.previous`.
  */
 export function compileTrees(input: CompileInput): CompiledWorld {
-  const windows = new Windows(input.calendar, input.nowMs);
-  const roots = compileRoots(input, windows);
+  const moment = new Moment(input.calendar, input.nowMs);
+  const roots = compileRoots(input, moment);
   const links = linkQuotas(input, roots);
-  const placement = placeQuotas({ roots, links, previous: input.previous, windows });
+  const { previous, operatorNamespace } = input;
+  const placement = placeQuotas({ roots, links, previous, moment, operatorNamespace });
   const deliveries = decideDeliveries(input, roots);
   const accounts = new Map<string, CompiledAccount>();
   const quotas = new Map<string, CompiledQuota>();
   const byTree = new Map<string, Branch>();
   for (const root of roots.values()) {
-    const branch = compileBranch(root, placement, deliveries.get(root.id) ?? { delivery: null, fault: null });
+    const branch = compileBranch(root, placement, deliveries.get(root.id) ?? { delivery: null, fault: null }, moment);
     byTree.set(root.treeKey, branch);
     accounts.set(root.id, branch.account);
   }
@@ -37,7 +42,7 @@ export function compileTrees(input: CompileInput): CompiledWorld {
     const led = quota.account === null ? accountLedTo(link, links) : null;
     quotas.set(link.id, { ...quota, lostAccount: led === null || roots.has(led) ? null : led });
   }
-  return { accounts, quotas, staleAtMs: windows.staleAtMs };
+  return { accounts, quotas, staleAtMs: moment.staleAtMs };
 }
 
 /** One compiled tree with what its quotas' verdicts need. */
@@ -46,9 +51,15 @@ interface Branch {
   readonly account: CompiledAccount;
   readonly placed: ReadonlyMap<NodeName, Placed>;
   readonly overcommitted: ReadonlyMap<NodeName, string | null>;
+  readonly moment: Moment;
 }
 
-function compileBranch(root: Root, placement: Placement, { delivery, fault }: DeliveryDecision): Branch {
+function compileBranch(
+  root: Root,
+  placement: Placement,
+  { delivery, fault }: DeliveryDecision,
+  moment: Moment,
+): Branch {
   const placed = placement.trees.get(root.treeKey) ?? new Map<NodeName, Placed>();
   const tree = root.nodes ? treeOf(root, root.nodes, [...placed.values()], fault) : null;
   const counted = tree?.nodes.filter(({ name }) => !name.startsWith('model:')) ?? [];
@@ -63,31 +74,33 @@ function compileBranch(root: Root, placement: Placement, { delivery, fault }: De
     delivery,
     deliveryFault: fault,
     keyDelivery: root.account?.spec.keyDelivery ?? null,
-    verdict: accountVerdict(root, fault),
+    verdict: accountVerdict(root, fault, moment),
     overcommitted: overcommitted.get(ACCOUNT_NODE) ?? null,
-    effective: root.nodes ? effectiveLimits(rootInheritance(root.nodes.account)) : [],
+    effective: root.nodes ? effectiveLimits(belowRoot(root, root.nodes.account, moment).limits) : [],
   };
-  return { root, account, placed, overcommitted };
+  return { root, account, placed, overcommitted, moment };
 }
 
 type RootNodes = NonNullable<Root['nodes']>;
 
 function treeOf(root: Root, nodes: RootNodes, placed: readonly Placed[], fault: Fault | null): TreeConfig {
   // Two accounts with one key would each grant the whole of it.
-  const stopped = nodes.account.stopped || fault?.reason === 'DuplicateAccount';
+  const held = fault?.reason === 'DuplicateAccount' ? [stopConfig(DUPLICATE_STOP, null)] : [];
+  const account = { ...nodes.account, stops: [...held, ...nodes.account.stops] };
   return {
     key: root.treeKey,
     account: { namespace: root.namespace, name: root.name, uid: root.uid },
-    nodes: [{ ...nodes.account, stopped }, ...nodes.models, ...placed.map(({ config }) => config)],
+    nodes: [account, ...nodes.models, ...placed.map(({ config }) => config)],
   };
 }
 
 const ACTIVE: NodeVerdict = { active: true, reason: 'QuotaActive', message: 'limits are in force', blockedBy: null };
 
-function accountVerdict(root: Root, deliveryFault: Fault | null): NodeVerdict {
+function accountVerdict(root: Root, deliveryFault: Fault | null, moment: Moment): NodeVerdict {
   if (root.fault) return faultVerdict(root.fault, root.nodes !== null);
   if (deliveryFault) return { active: false, ...deliveryFault, blockedBy: ACCOUNT_NODE };
-  if (root.account?.spec.stop) return stopVerdict(ACCOUNT_NODE);
+  if (root.nodes && isHeld(root.nodes.account, moment))
+    return stopVerdict(ACCOUNT_NODE, root.account?.spec.stop ?? null);
   return ACTIVE;
 }
 
@@ -96,9 +109,15 @@ function faultVerdict(fault: Fault, kept: boolean): NodeVerdict {
   return { active: false, reason: fault.reason, message: `${fault.message} (${consequence})`, blockedBy: null };
 }
 
-function stopVerdict(node: NodeName): NodeVerdict {
-  const message = 'held by spec.stop; set policy: None to go on';
-  return { active: false, reason: 'Stopped', message, blockedBy: node };
+function stopVerdict(node: NodeName, stop: StopSpec | null): NodeVerdict {
+  return { active: false, reason: 'Stopped', message: describeStop(stop), blockedBy: node };
+}
+
+function describeStop(stop: StopSpec | null): string {
+  const reason = stop?.reason ? ` (${stop.reason})` : '';
+  const untilMs = stop?.untilMs ?? null;
+  const until = untilMs === null ? '' : ` until ${new Date(untilMs).toISOString()}`;
+  return `held by spec.stop${reason}${until}; set policy: None to go on`;
 }
 
 function compileQuota(
@@ -119,7 +138,8 @@ function compileQuota(
     consumers: quota?.spec.consumers ?? null,
     verdict: fault ? faultVerdict(fault, placed !== undefined) : quotaVerdict(link, path, branch),
     overcommitted: branch?.overcommitted.get(node) ?? null,
-    effective: placed ? effectiveLimits(placed.inheritance) : [],
+    effective: placed ? effectiveLimits(placed.below.limits) : [],
+    calls: placed ? callTerms(quota?.spec ?? null, placed.below.settings) : null,
   };
 }
 
@@ -134,7 +154,11 @@ function pathOf(leaf: NodeName, branch: Branch): readonly NodeName[] {
 }
 
 function quotaVerdict(link: QuotaLink, path: readonly NodeName[], branch: Branch | undefined): NodeVerdict {
-  if (link.quota?.spec.stop) return stopVerdict(quotaNode(link));
+  const held = path.filter((node) => {
+    const config = branch?.placed.get(node)?.config;
+    return branch !== undefined && config !== undefined && isHeld(config, branch.moment);
+  });
+  if (path[0] !== undefined && held[0] === path[0]) return stopVerdict(path[0], link.quota?.spec.stop ?? null);
   const account = branch?.account;
   if (account && !account.verdict.active && account.verdict.blockedBy !== null) {
     const { reason, message } = account.verdict;
@@ -143,14 +167,14 @@ function quotaVerdict(link: QuotaLink, path: readonly NodeName[], branch: Branch
     return {
       active: false,
       reason: stopped ? 'ParentStopped' : reason,
-      message: stopped ? `${what} is held by its spec.stop` : `${what}: ${message}`,
+      message: `${what}${stopped ? ' is' : ':'} ${message}`,
       blockedBy: ACCOUNT_NODE,
     };
   }
-  const stopped = path.slice(1).find((node) => branch?.placed.get(node)?.config.stopped);
-  if (stopped === undefined) return ACTIVE;
-  const message = `${stopped} above is held by its spec.stop`;
-  return { active: false, reason: 'ParentStopped', message, blockedBy: stopped };
+  const [above] = held;
+  if (above === undefined) return ACTIVE;
+  const message = `${above} above is ${describeStop(branch?.placed.get(above)?.link?.quota?.spec.stop ?? null)}`;
+  return { active: false, reason: 'ParentStopped', message, blockedBy: above };
 }
 
 function effectiveLimits(inheritance: Inheritance): readonly EffectiveLimit[] {

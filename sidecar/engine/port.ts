@@ -92,7 +92,12 @@ export interface RegisterRequest {
 export interface AdminEngine {
   /** Loads the function library this code was built with; keeps older versions. */
   loadLibrary(signal?: AbortSignal): Promise<void>;
-  configure(tree: TreeConfig, revision: Revision, signal?: AbortSignal): Promise<ConfigureReply>;
+  configure(
+    tree: TreeConfig,
+    revision: Revision,
+    options?: ConfigureOptions,
+    signal?: AbortSignal,
+  ): Promise<ConfigureReply>;
   /** What `snapshot().configHash` says once this tree was configured: tells whether Redis holds it. */
   hashOf(tree: TreeConfig): string;
   /**
@@ -121,6 +126,25 @@ export interface AdminEngine {
   resetWindow(key: TreeKey, node: NodeName, limit: string, signal?: AbortSignal): Promise<boolean>;
   /** Brings a window in line with the vendor's own counter (rule N5). */
   calibrate(key: TreeKey, reading: Calibration, signal?: AbortSignal): Promise<CalibrationReply>;
+}
+
+export interface ConfigureOptions {
+  /** Redis lost a tree that existed: where it has no state of it, owners get time to register first (rule T7). */
+  readonly lost?: boolean;
+  /** What was used when it was last looked at; only read where Redis has no state of the tree (rule F3). */
+  readonly checkpoint?: Checkpoint;
+}
+
+/** Use of the windows that still run. Limits it names and the tree lacks are skipped. */
+export interface Checkpoint {
+  readonly usage: readonly {
+    readonly node: NodeName;
+    readonly limit: string;
+    /** Settled and reserved, in the limit's integer unit. */
+    readonly used: number;
+    /** When the running window opened (wall time); null: it does not open at a time, as Sliding ones. */
+    readonly anchorMs: number | null;
+  }[];
 }
 
 /** What the vendor's usage API said about one window of the account. */

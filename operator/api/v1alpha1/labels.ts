@@ -2,6 +2,8 @@
 
 /** Label of a pod: `"true"` asks for the sidecar, `"false"` opts out of its namespace's injection. */
 export const LABEL_INJECT = 'glmquota.io/inject';
+/** Label of a pool's pods: `poolLabel` of its name. */
+export const LABEL_POOL = 'glmquota.io/pool';
 /** Annotation of a pod or namespace: `[namespace/]name` of the GLMQuota. */
 export const ANNOTATION_QUOTA = 'glmquota.io/quota';
 /** Annotation of a pod: calls it may have in flight at once. */

@@ -10,7 +10,17 @@ const nowMs = Date.parse('2026-11-21T10:00:00Z');
 const good: NodeVerdict = { active: true, reason: 'QuotaActive', message: 'limits are in force', blockedBy: null };
 
 function node(name: string, change: Partial<NodeSnapshot> = {}): NodeSnapshot {
-  return { name, inFlight: 0, concurrency: null, stopped: false, usage: [], ...change };
+  return {
+    name,
+    inFlight: 0,
+    concurrency: null,
+    stopped: false,
+    queued: 0,
+    frozenUntilMs: null,
+    breaker: 'Closed',
+    usage: [],
+    ...change,
+  };
 }
 
 function usage(change: Partial<UsageSnapshot> = {}): UsageSnapshot {

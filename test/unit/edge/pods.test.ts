@@ -21,6 +21,7 @@ test('a pod the injector made is understood as it was meant', () => {
     addresses: ['127.0.0.1'],
     ended: false,
     sidecar: { image: IMAGE, binding: 'glm/team-a', perAgentConcurrency: 3 },
+    pool: null,
   });
   expect(pod.sidecar?.perAgentConcurrency).toBeNull();
 });

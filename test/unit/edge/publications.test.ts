@@ -12,6 +12,7 @@ const QUESTION = {
   serviceAccount: 'default',
   quota: { namespace: 'glm', name: 'team-a' },
   perAgentConcurrency: 2,
+  pool: null,
 };
 
 const problems = [{ path: 'spec', message: 'is no object' }];

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { compileTrees } from '#operator/trees/compile.ts';
 import type { CompiledWorld } from '#operator/trees/terms.ts';
+import { HELD } from '#test/support/engine.ts';
 import { account, catalog, HOUR_MS, inForce, nodeNames, nodeOf, quota, world } from './world.ts';
 
 const verdictOf = (compiled: CompiledWorld, id: string) => {
@@ -100,7 +101,7 @@ describe('the account', () => {
     const before = compileTrees(world({ accounts: [max] }));
     const held = account('max', { plan: { name: 'Ultra', generation: 'Credits' }, stop: { policy: 'Hold' } });
     const after = compileTrees(world({ accounts: [held], previous: inForce(before) }));
-    expect(nodeOf(after, 'glm/max', 'account')?.stopped).toBe(true);
+    expect(nodeOf(after, 'glm/max', 'account')?.stops).toEqual(HELD);
   });
 });
 
@@ -148,7 +149,7 @@ describe('credentials', () => {
       delivery: null,
       verdict: { reason: 'DuplicateAccount' },
     });
-    expect(nodeOf(compiled, 'glm/young', 'account')?.stopped).toBe(true);
+    expect(nodeOf(compiled, 'glm/young', 'account')?.stops).toEqual([{ ...HELD[0], name: 'duplicate-account' }]);
     expect(verdictOf(compiled, 'glm/q')).toEqual(bad('DuplicateAccount'));
   });
 });

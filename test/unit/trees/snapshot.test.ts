@@ -20,6 +20,7 @@ function parts(input: Partial<CompileInput>): SnapshotParts {
     redis: { url: 'redis://127.0.0.1:1', username: null, password: null, caPem: null },
     revision: { leaseCreatedMs: 1, transitions: 2, generation: 3 },
     perAgentConcurrency: 2,
+    attributes: { namespace: 'glm' },
   };
 }
 
