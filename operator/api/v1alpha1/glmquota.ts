@@ -114,7 +114,7 @@ const checkedFields: Parser<RawSpec> = (input, at) => {
   const raw = fields(input, at);
   if (typeof raw === 'symbol' || raw.match === null) return raw;
   for (const name of LEAF_FIELDS) {
-    if (Object.hasOwn(input as object, name))
+    if ((input as Record<string, unknown>)[name] !== undefined)
       at.child(name).fail('is for quotas with pods; a quota with match has none, remove it');
   }
   return raw;

@@ -26,7 +26,11 @@ export const stop: Parser<StopSpec | null> = withDefault<StopSpec | null>(
       until: optional(instantMs()),
       reason: optional(string({ min: 1, max: 256 })),
     }),
-    ({ policy, until, reason }) => (policy === 'None' ? null : { policy, untilMs: until, reason }),
+    ({ policy, until, reason }, at) => {
+      if (policy !== 'None') return { policy, untilMs: until, reason };
+      if (until !== null || reason !== null) at.fail('until and reason go with a hold; remove them or set policy: Hold');
+      return null;
+    },
   ),
   null,
 );

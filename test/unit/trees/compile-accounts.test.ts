@@ -37,9 +37,11 @@ describe('the account', () => {
     expect(nodeOf(compiled, 'glm/max', 'model:other')).toMatchObject({ parent: 'account', concurrency: 4 });
   });
 
-  test('runs one call at a time when it says nothing about concurrency', () => {
+  test('M1 learns from one call at a time up to ten when it says nothing about concurrency', () => {
     const compiled = compileTrees(world({ accounts: [account('bare')] }));
-    expect(nodeOf(compiled, 'glm/bare', 'account')).toMatchObject({ concurrency: 1, rate: null, limits: [] });
+    const learnt = { concurrency: 10, adaptive: { min: 1, start: 1 }, rate: null };
+    expect(nodeOf(compiled, 'glm/bare', 'account')).toMatchObject({ ...learnt, limits: [] });
+    expect(nodeOf(compiled, 'glm/bare', 'model:other')).toMatchObject(learnt);
   });
 
   test('is slowed to 0.4 requests per second, burst 2, on a plan of generation Prompts', () => {
