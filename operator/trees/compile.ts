@@ -1,7 +1,6 @@
 /** Objects → trees and verdicts. One pure function for controllers, edge, webhook and local mode. */
 import { formatAmount } from '../api/v1alpha1/amounts.ts';
 import type { EffectiveLimit } from '../api/v1alpha1/status.ts';
-import type { StopSpec } from '../api/v1alpha1/stops.ts';
 import type { NodeConfig, NodeName, TreeConfig } from '../../sidecar/engine/terms.ts';
 import { decideDeliveries, type DeliveryDecision } from './deliveries.ts';
 import type { Inheritance } from './limits.ts';
@@ -11,9 +10,10 @@ import { ACCOUNT_NODE, quotaNode } from './names.ts';
 import { findOvercommitments } from './overcommitment.ts';
 import { placeQuotas, type Placed, type Placement } from './placement.ts';
 import { belowRoot, compileRoots, DUPLICATE_STOP, type Root } from './roots.ts';
-import { isHeld, stopConfig } from './stops.ts';
-import type { CompiledAccount, CompiledQuota, CompiledWorld, CompileInput, Fault, NodeVerdict } from './terms.ts';
+import { stopConfig } from './stops.ts';
+import type { CompiledAccount, CompiledQuota, CompiledWorld, CompileInput, Fault } from './terms.ts';
 import { callTerms } from './call-terms.ts';
+import { ACTIVE, accountVerdict, faultVerdict, quotaVerdict, type Branch } from './verdicts.ts';
 import { describeWindow } from './windows.ts';
 
 /**
@@ -43,15 +43,6 @@ export function compileTrees(input: CompileInput): CompiledWorld {
     quotas.set(link.id, { ...quota, lostAccount: led === null || roots.has(led) ? null : led });
   }
   return { accounts, quotas, staleAtMs: moment.staleAtMs };
-}
-
-/** One compiled tree with what its quotas' verdicts need. */
-interface Branch {
-  readonly root: Root;
-  readonly account: CompiledAccount;
-  readonly placed: ReadonlyMap<NodeName, Placed>;
-  readonly overcommitted: ReadonlyMap<NodeName, string | null>;
-  readonly moment: Moment;
 }
 
 function compileBranch(
@@ -94,53 +85,29 @@ function treeOf(root: Root, nodes: RootNodes, placed: readonly Placed[], fault: 
   };
 }
 
-const ACTIVE: NodeVerdict = { active: true, reason: 'QuotaActive', message: 'limits are in force', blockedBy: null };
+type QuotaOfTree = Omit<CompiledQuota, 'lostAccount'>;
 
-function accountVerdict(root: Root, deliveryFault: Fault | null, moment: Moment): NodeVerdict {
-  if (root.fault) return faultVerdict(root.fault, root.nodes !== null);
-  if (deliveryFault) return { active: false, ...deliveryFault, blockedBy: ACCOUNT_NODE };
-  if (root.nodes && isHeld(root.nodes.account, moment))
-    return stopVerdict(ACCOUNT_NODE, root.account?.spec.stop ?? null);
-  return ACTIVE;
-}
-
-function faultVerdict(fault: Fault, kept: boolean): NodeVerdict {
-  const consequence = kept ? 'its last good limits stay in force' : 'it grants nothing until then';
-  return { active: false, reason: fault.reason, message: `${fault.message} (${consequence})`, blockedBy: null };
-}
-
-function stopVerdict(node: NodeName, stop: StopSpec | null): NodeVerdict {
-  return { active: false, reason: 'Stopped', message: describeStop(stop), blockedBy: node };
-}
-
-function describeStop(stop: StopSpec | null): string {
-  const reason = stop?.reason ? ` (${stop.reason})` : '';
-  const untilMs = stop?.untilMs ?? null;
-  const until = untilMs === null ? '' : ` until ${new Date(untilMs).toISOString()}`;
-  return `held by spec.stop${reason}${until}; set policy: None to go on`;
-}
-
-function compileQuota(
-  link: QuotaLink,
-  branch: Branch | undefined,
-  fault: Fault | null,
-): Omit<CompiledQuota, 'lostAccount'> {
-  const { namespace, name, quota } = link;
+function compileQuota(link: QuotaLink, branch: Branch | undefined, fault: Fault | null): QuotaOfTree {
   const node = quotaNode(link);
   const placed = branch?.placed.get(node);
-  const path = branch && placed ? pathOf(node, branch) : [];
+  const { namespace, name } = link;
+  const own = { namespace, name, node, consumers: link.quota?.spec.consumers ?? null };
+  if (!branch || !placed) return { ...own, ...inNoTree(fault) };
+  const path = pathOf(node, branch);
   return {
-    namespace,
-    name,
-    node,
-    account: branch && placed ? branch.root.id : null,
+    ...own,
+    account: branch.root.id,
     path,
-    consumers: quota?.spec.consumers ?? null,
-    verdict: fault ? faultVerdict(fault, placed !== undefined) : quotaVerdict(link, path, branch),
-    overcommitted: branch?.overcommitted.get(node) ?? null,
-    effective: placed ? effectiveLimits(placed.below.limits) : [],
-    calls: placed ? callTerms(quota?.spec ?? null, placed.below.settings) : null,
+    verdict: fault ? faultVerdict(fault, true) : quotaVerdict(path, branch),
+    overcommitted: branch.overcommitted.get(node) ?? null,
+    effective: effectiveLimits(placed.below.limits),
+    calls: callTerms(link.quota?.spec ?? null, placed.below.settings),
   };
+}
+
+function inNoTree(fault: Fault | null): Omit<QuotaOfTree, 'namespace' | 'name' | 'node' | 'consumers'> {
+  const verdict = fault ? faultVerdict(fault, false) : ACTIVE;
+  return { account: null, path: [], verdict, overcommitted: null, effective: [], calls: null };
 }
 
 function pathOf(leaf: NodeName, branch: Branch): readonly NodeName[] {
@@ -151,30 +118,6 @@ function pathOf(leaf: NodeName, branch: Branch): readonly NodeName[] {
     config = branch.placed.get(config.parent ?? '')?.config;
   }
   return [...path, ACCOUNT_NODE];
-}
-
-function quotaVerdict(link: QuotaLink, path: readonly NodeName[], branch: Branch | undefined): NodeVerdict {
-  const held = path.filter((node) => {
-    const config = branch?.placed.get(node)?.config;
-    return branch !== undefined && config !== undefined && isHeld(config, branch.moment);
-  });
-  if (path[0] !== undefined && held[0] === path[0]) return stopVerdict(path[0], link.quota?.spec.stop ?? null);
-  const account = branch?.account;
-  if (account && !account.verdict.active && account.verdict.blockedBy !== null) {
-    const { reason, message } = account.verdict;
-    const stopped = reason === 'Stopped';
-    const what = `GLMAccount ${branch.root.id}`;
-    return {
-      active: false,
-      reason: stopped ? 'ParentStopped' : reason,
-      message: `${what}${stopped ? ' is' : ':'} ${message}`,
-      blockedBy: ACCOUNT_NODE,
-    };
-  }
-  const [above] = held;
-  if (above === undefined) return ACTIVE;
-  const message = `${above} above is ${describeStop(branch?.placed.get(above)?.link?.quota?.spec.stop ?? null)}`;
-  return { active: false, reason: 'ParentStopped', message, blockedBy: above };
 }
 
 function effectiveLimits(inheritance: Inheritance): readonly EffectiveLimit[] {

@@ -69,24 +69,34 @@ function scopeOf(match: ScopeConfig): ScopeConfig {
   return { ...match, pools: match.pools.map(poolLabel) };
 }
 
+/** What its parent, the operator or the catalog do not let it be. */
 function specFault(spec: GlmQuotaSpec, place: NodePlace, above: Settings, context: NodeContext): Fault | null {
-  const { vendor, operatorNamespace } = context;
-  if (above.isScope && spec.match === null) {
-    const message = `${place.parent} counts by match and has no pods below it; name a quota without match as parent, or write match here too`;
+  return parentFault(spec, place, above) ?? classFault(spec, place, context) ?? catalogFault(spec, context);
+}
+
+function parentFault({ match, weight }: GlmQuotaSpec, { parent }: NodePlace, above: Settings): Fault | null {
+  if (above.isScope && match === null) {
+    const message = `${parent} counts by match and has no pods below it; name a quota without match as parent, or write match here too`;
     return { reason: 'ParentNotGranted', message };
   }
-  if (spec.weight > above.maxWeight) {
-    const message = `spec.weight is ${spec.weight} and ${place.parent} lets quotas weigh at most ${above.maxWeight}; its owner decides by spec.children.maxWeight`;
-    return { reason: 'ParentNotGranted', message };
-  }
-  if (spec.priority.max === 'System' && operatorNamespace !== null && place.namespace !== operatorNamespace) {
-    const message = `spec.priority.max: System is for quotas of namespace ${operatorNamespace}; write High`;
-    return { reason: 'InvalidLimits', message };
-  }
-  if (vendor === null && (needsVendor(spec) || (spec.match?.models.length ?? 0) > 0)) {
+  if (weight <= above.maxWeight) return null;
+  const message = `spec.weight is ${weight} and ${parent} lets quotas weigh at most ${above.maxWeight}; its owner decides by spec.children.maxWeight`;
+  return { reason: 'ParentNotGranted', message };
+}
+
+function classFault({ priority }: GlmQuotaSpec, place: NodePlace, { operatorNamespace }: NodeContext): Fault | null {
+  if (priority.max !== 'System' || operatorNamespace === null || place.namespace === operatorNamespace) return null;
+  const message = `spec.priority.max: System is for quotas of namespace ${operatorNamespace}; write High`;
+  return { reason: 'InvalidLimits', message };
+}
+
+function catalogFault(spec: GlmQuotaSpec, { vendor }: NodeContext): Fault | null {
+  const models = spec.match?.models ?? [];
+  if (vendor === null) {
+    if (!needsVendor(spec) && models.length === 0) return null;
     const message = 'the catalog of its account is not to be had, and spec.schedules or spec.match.models need it';
     return { reason: 'UnknownCatalog', message };
   }
-  const unknown = (spec.match?.models ?? []).flatMap((name) => (vendor && modelFault(vendor, name)) ?? []);
+  const unknown = models.flatMap((name) => modelFault(vendor, name) ?? []);
   return unknown.length === 0 ? null : { reason: 'UnknownModel', message: `spec.match.models: ${unknown.join('; ')}` };
 }

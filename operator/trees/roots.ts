@@ -9,7 +9,7 @@ import { modelNodes } from './model-nodes.ts';
 import type { Moment } from './moment.ts';
 import { ACCOUNT_NODE, objectId, treeKeyOf, type ObjectKey } from './names.ts';
 import { slots } from './node-config.ts';
-import { accountSettings, type Above } from './settings.ts';
+import { accountSettings, keptAccountSettings, type Above } from './settings.ts';
 import { compileStops } from './stops.ts';
 import type { CompileInput, Fault } from './terms.ts';
 import { modelNodeFault, type VendorFacts } from './vendor-facts.ts';
@@ -90,7 +90,7 @@ function accountNode(
   limits: readonly LimitConfig[],
   context: Parameters<typeof compileStops>[1],
 ): NodeConfig {
-  const { waiting, thresholds, maxClass } = accountSettings(spec, null, context.moment);
+  const { waiting, thresholds, maxClass } = accountSettings(spec, context.moment);
   return {
     name: ACCOUNT_NODE,
     parent: null,
@@ -182,6 +182,6 @@ function raised(limit: LimitConfig, planned: readonly LimitConfig[]): string[] {
 
 /** What the quotas of a root inherit. */
 export function belowRoot(root: Root, account: NodeConfig, moment: Moment): Above {
-  const settings = accountSettings(root.account?.spec ?? null, account, moment);
+  const settings = root.account ? accountSettings(root.account.spec, moment) : keptAccountSettings(account);
   return { limits: inheritFrom(ACCOUNT_NODE, account.limits, new Map()), settings };
 }

@@ -2,7 +2,13 @@
 import type { GlmAccountSpec } from '../api/v1alpha1/glmaccount.ts';
 import type { GlmQuotaSpec } from '../api/v1alpha1/glmquota.ts';
 import { MAX_WEIGHT } from '../api/v1alpha1/fields.ts';
-import { DEFAULT_THRESHOLDS, DEFAULT_WAITING, lowerClass, type Thresholds } from '../api/v1alpha1/waiting.ts';
+import {
+  DEFAULT_THRESHOLDS,
+  DEFAULT_WAITING,
+  lowerClass,
+  type Thresholds,
+  type WaitingSpec,
+} from '../api/v1alpha1/waiting.ts';
 import type { NodeConfig, PriorityClass, WaitPolicy } from '../../sidecar/engine/terms.ts';
 import type { Inheritance } from './limits.ts';
 import type { Moment } from './moment.ts';
@@ -29,32 +35,43 @@ export interface Above {
   readonly settings: Settings;
 }
 
-/** `node`: what is in force of the account whose spec does not parse. */
-export function accountSettings(spec: GlmAccountSpec | null, node: NodeConfig | null, moment: Moment): Settings {
-  const { mode, maxWaitMs, maxLength } = DEFAULT_WAITING;
+const DEFAULTS: Settings = {
+  waiting: DEFAULT_WAITING,
+  thresholds: DEFAULT_THRESHOLDS,
+  maxRuntimeMs: null,
+  maxClass: 'System',
+  maxWeight: MAX_WEIGHT,
+  isDrained: false,
+  isScope: false,
+};
+
+export function accountSettings(spec: GlmAccountSpec, moment: Moment): Settings {
   return {
-    waiting: {
-      mode: spec?.waiting.mode ?? mode,
-      maxWaitMs: spec?.waiting.maxWaitMs ?? maxWaitMs,
-      maxLength: spec?.waiting.maxLength ?? node?.maxQueue ?? maxLength,
-    },
-    thresholds: spec?.alerts ?? node?.thresholds ?? DEFAULT_THRESHOLDS,
-    maxRuntimeMs: null,
-    maxClass: 'System',
-    maxWeight: spec?.children.maxWeight ?? MAX_WEIGHT,
-    isDrained: isDrained(spec?.stop ?? null, moment),
-    isScope: false,
+    ...DEFAULTS,
+    waiting: inheritWaiting(spec.waiting, DEFAULTS.waiting),
+    thresholds: spec.alerts ?? DEFAULTS.thresholds,
+    maxWeight: spec.children.maxWeight,
+    isDrained: isDrained(spec.stop, moment),
+  };
+}
+
+/** Of an account whose object does not parse; `node`: what is in force of it. */
+export function keptAccountSettings({ maxQueue, thresholds }: NodeConfig): Settings {
+  const { waiting } = DEFAULTS;
+  return { ...DEFAULTS, waiting: { ...waiting, maxLength: maxQueue ?? waiting.maxLength }, thresholds };
+}
+
+function inheritWaiting({ mode, maxWaitMs, maxLength }: WaitingSpec, above: Settings['waiting']): Settings['waiting'] {
+  return {
+    mode: mode ?? above.mode,
+    maxWaitMs: maxWaitMs ?? above.maxWaitMs,
+    maxLength: maxLength ?? above.maxLength,
   };
 }
 
 export function quotaSettings(spec: GlmQuotaSpec, above: Settings, moment: Moment): Settings {
-  const { mode, maxWaitMs, maxLength } = spec.waiting;
   return {
-    waiting: {
-      mode: mode ?? above.waiting.mode,
-      maxWaitMs: maxWaitMs ?? above.waiting.maxWaitMs,
-      maxLength: maxLength ?? above.waiting.maxLength,
-    },
+    waiting: inheritWaiting(spec.waiting, above.waiting),
     thresholds: spec.alerts ?? above.thresholds,
     maxRuntimeMs: shorter(spec.maxRuntimeMs, above.maxRuntimeMs),
     // A scope node lets every class pass: what it counts belongs to other quotas.

@@ -28,7 +28,8 @@ export const stop: Parser<StopSpec | null> = withDefault<StopSpec | null>(
     }),
     ({ policy, until, reason }, at) => {
       if (policy !== 'None') return { policy, untilMs: until, reason };
-      if (until !== null || reason !== null) at.fail('until and reason go with a hold; remove them or set policy: Hold');
+      if (until !== null || reason !== null)
+        at.fail('until and reason go with a hold; remove them or set policy: Hold');
       return null;
     },
   ),

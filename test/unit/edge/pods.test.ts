@@ -26,6 +26,12 @@ test('a pod the injector made is understood as it was meant', () => {
   expect(pod.sidecar?.perAgentConcurrency).toBeNull();
 });
 
+test('a pod of a pool is known by the label the pool gave it', () => {
+  const pod = agentPod();
+  const labels = { 'glmquota.io/pool': 'reviewers' };
+  expect(projectPod({ ...pod, metadata: { ...pod.metadata, labels } }).pool).toBe('reviewers');
+});
+
 test('edge and injector mean the same container and audience', () => {
   expect([SIDECAR_NAME, TOKEN_AUDIENCE]).toEqual([injector.SIDECAR_NAME, injector.TOKEN_AUDIENCE]);
 });
