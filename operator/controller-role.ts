@@ -6,8 +6,8 @@ import type { Log } from '../sidecar/base/log.ts';
 import type { AdminEngine } from '../sidecar/engine/port.ts';
 import type { TreeKey } from '../sidecar/engine/terms.ts';
 import { parseAgentPool } from './api/v1alpha1/agentpool.ts';
+import { LABEL_POOL } from './api/v1alpha1/labels.ts';
 import { observeDeployment } from './controllers/agentpool/reconcile.ts';
-import { POOL_LABEL } from './controllers/agentpool/plan.ts';
 import type { ShippedCatalog } from './controllers/glmcatalog/shipped.ts';
 import { KeptEngine } from './controllers/kept-engine.ts';
 import { CONTROLLERS, lead } from './controllers/leading.ts';
@@ -63,7 +63,7 @@ export async function runControllerRole(options: ControllerRoleOptions, signal: 
   const cacheOptions = { client, clock, log, metrics };
   const { caches, reflectors: ours } = openCaches(cacheOptions, credentialFactsOf);
   const pools = watchResource(cacheOptions, AGENT_POOLS, observe(parseAgentPool));
-  const deployments = watchResource(cacheOptions, DEPLOYMENTS, observeDeployment, { labelSelector: POOL_LABEL });
+  const deployments = watchResource(cacheOptions, DEPLOYMENTS, observeDeployment, { labelSelector: LABEL_POOL });
   const reflectors = [...ours, pools.reflector, deployments.reflector];
   const stores = [...Object.values(caches), pools.store, deployments.store];
   const queues = new Set<WorkQueue>();
@@ -71,6 +71,7 @@ export async function runControllerRole(options: ControllerRoleOptions, signal: 
   const world = new World({
     caches,
     allowedOrigins: options.allowedOrigins,
+    operatorNamespace: lease.namespace,
     calendar: createCalendar(),
     clock,
     log,

@@ -58,6 +58,7 @@ export interface EdgeRoleOptions {
   readonly verifyPeerAddress: boolean;
   readonly demands: SnapshotDemands;
   readonly allowedOrigins: readonly string[];
+  readonly operatorNamespace: string;
   readonly engine: Pick<AdminEngine, 'snapshot' | 'config' | 'hashOf'>;
   /** How the sidecars of a tree reach Redis; null until its Secret is there. */
   readonly redis: Cell<RedisAccess | null>;
@@ -83,6 +84,7 @@ export async function runEdgeRole(options: EdgeRoleOptions, signal: AbortSignal)
   const world = new World({
     caches,
     allowedOrigins: options.allowedOrigins,
+    operatorNamespace: options.operatorNamespace,
     calendar: createCalendar(),
     clock,
     log,

@@ -170,6 +170,7 @@ async function edge(config: EdgeConfig, base: Base): Promise<void> {
       verifyPeerAddress: config.verifyPeerAddress,
       demands: { engineVersion: ENGINE_VERSION, minSidecarVersion: MIN_SIDECAR_VERSION },
       allowedOrigins: config.allowedOrigins,
+      operatorNamespace: namespace,
       engine,
       redis,
       host: HOST,

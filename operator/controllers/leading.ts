@@ -1,14 +1,16 @@
 /** Everything that runs while this process leads: one controller per kind, each fed by what it depends on. */
 import { isDeepStrictEqual } from 'node:util';
 import type { AgentPool } from '../api/v1alpha1/agentpool.ts';
+import { ANNOTATION_RESET } from '../api/v1alpha1/labels.ts';
 import type { NodeStatus, PoolStatus } from '../api/v1alpha1/status.ts';
 import type { KubeClient } from '../runtime/client.ts';
 import { Controller, type Reconcile } from '../runtime/controller.ts';
 import type { EventRecorder } from '../runtime/events.ts';
 import type { Term } from '../runtime/leader.ts';
 import type { RuntimeMetrics } from '../runtime/metrics.ts';
+import type { ResourceType } from '../runtime/resources.ts';
 import type { QueueLimits } from '../runtime/work-queue.ts';
-import type { Store } from '../runtime/store.ts';
+import type { Store, Stored } from '../runtime/store.ts';
 import type { Clock } from '../../sidecar/base/clock.ts';
 import type { Log } from '../../sidecar/base/log.ts';
 import type { AdminEngine } from '../../sidecar/engine/port.ts';
@@ -21,6 +23,7 @@ import type { ShippedCatalog } from './glmcatalog/shipped.ts';
 import { quotasConcerned } from './glmquota/fan-out.ts';
 import { QuotaStatus } from './glmquota/status.ts';
 import { decideNodeWrite } from './node-status/damping.ts';
+import { NodeReports } from './node-status/reports.ts';
 import { SyncBoard } from './node-status/sync-state.ts';
 import { StatusWriter, type StatusWriterOptions } from './status/writer.ts';
 import type { OurCaches } from './world/caches.ts';
@@ -40,9 +43,12 @@ const TREE_LIMITS: Partial<QueueLimits> = { firstDelayMs: 50, mostDelayMs: 3000,
 /** A status that lost a race is written again at once; a thousand of them may. */
 const STATUS_LIMITS: Partial<QueueLimits> = { firstDelayMs: 20, mostDelayMs: 60_000, perSecond: 200, burst: 1000 };
 
+/** What a leader does to trees. */
+type LeadersEngine = Pick<AdminEngine, 'configure' | 'snapshot' | 'hashOf' | 'resetWindow'>;
+
 export interface LeadingOptions {
   readonly client: KubeClient;
-  readonly engine: Pick<AdminEngine, 'configure' | 'snapshot' | 'hashOf'>;
+  readonly engine: LeadersEngine;
   readonly world: World;
   readonly caches: OurCaches;
   readonly pools: Store<Observed<AgentPool>>;
@@ -67,12 +73,8 @@ class Leadership {
   readonly #options: LeadingOptions;
   readonly #board = new SyncBoard();
   readonly #differences = new DifferenceFinder();
-  readonly #writers: {
-    readonly account: StatusWriter<NodeStatus>;
-    readonly quota: StatusWriter<NodeStatus>;
-    readonly catalog: StatusWriter<CatalogStatus>;
-    readonly pool: StatusWriter<PoolStatus>;
-  };
+  readonly #reports: { readonly account: NodeReports; readonly quota: NodeReports };
+  readonly #poolWriter: StatusWriter<PoolStatus>;
   readonly #quotas: QuotaStatus;
   readonly #pool: PoolReconciler;
   readonly #queues: Readonly<Record<ControllerName, Controller['queue']>>;
@@ -85,27 +87,23 @@ class Leadership {
     const { engine, world, caches, pools, deployments, shipped, client, clock, log } = options;
     const board = this.#board;
     const hashes = new TreeHashes(engine);
-    const nodes = { decide: decideNodeWrite, events: { Ready: 'True', Overcommitted: 'False' } } as const;
-    this.#writers = {
-      account: this.#writer<NodeStatus>({ type: GLM_ACCOUNTS, ...nodes }),
-      quota: this.#writer<NodeStatus>({ type: GLM_QUOTAS, ...nodes }),
-      catalog: this.#writer<CatalogStatus>({
-        type: GLM_CATALOGS,
-        decide: decideCatalogWrite,
-        events: { Ready: 'True' },
-      }),
-      // Pods that get ready tell of it themselves.
-      pool: this.#writer<PoolStatus>({ type: AGENT_POOLS, decide: decidePoolWrite, events: {} }),
-    };
+    this.#reports = { account: this.#nodeReports(GLM_ACCOUNTS), quota: this.#nodeReports(GLM_QUOTAS) };
     const trees = new TreeSync({ world, engine, hashes, term, board, clock, log });
-    const shared = { world, board, hashes, clock };
-    const accounts = new AccountStatus({ ...shared, client, accounts: caches.accounts, writer: this.#writers.account });
-    this.#quotas = new QuotaStatus({ ...shared, quotas: caches.quotas, writer: this.#writers.quota });
+    const shared = { world, board, hashes };
+    const accounts = new AccountStatus({
+      ...shared,
+      client,
+      accounts: caches.accounts,
+      reports: this.#reports.account,
+    });
+    this.#quotas = new QuotaStatus({ ...shared, quotas: caches.quotas, reports: this.#reports.quota });
     const { catalogs } = caches;
-    const catalog = new CatalogReconciler({ client, catalogs, shipped, writer: this.#writers.catalog, clock, log });
+    const catalog = new CatalogReconciler({ client, catalogs, shipped, writer: this.#catalogWriter(), clock, log });
     const namespaces = () =>
       new Map(Array.from(caches.namespaces.entries(), ({ key, value }) => [key, value.labels] as const));
-    const writer = this.#writers.pool;
+    // Pods that get ready tell of it themselves.
+    const writer = this.#writer<PoolStatus>({ type: AGENT_POOLS, decide: decidePoolWrite, events: {} });
+    this.#poolWriter = writer;
     this.#pool = new PoolReconciler({ client, world, pools, deployments, namespaces, writer, clock });
     const made = {
       tree: this.#controller('tree', (id, each) => trees.reconcile(id, each), TREE_LIMITS),
@@ -138,7 +136,7 @@ class Leadership {
     stack.use(
       pools.subscribe((change) => {
         const { key, uid } = change.kind === 'deleted' ? change.previous : change.current;
-        if (change.kind === 'deleted') this.#writers.pool.forget(uid);
+        if (change.kind === 'deleted') this.#poolWriter.forget(uid);
         this.#queues.agentpool.add(key);
       }),
     );
@@ -155,16 +153,8 @@ class Leadership {
         if (!isSame) this.#isRelabelled = true;
       }),
     );
-    stack.use(
-      caches.accounts.subscribe((change) => {
-        if (change.kind === 'deleted') this.#writers.account.forget(change.previous.uid);
-      }),
-    );
-    stack.use(
-      caches.quotas.subscribe((change) => {
-        if (change.kind === 'deleted') this.#writers.quota.forget(change.previous.uid);
-      }),
-    );
+    stack.use(this.#followObjects(caches.accounts, 'account'));
+    stack.use(this.#followObjects(caches.quotas, 'quota'));
     this.#worldChanged();
     this.#catalogsChanged();
     return stack;
@@ -192,11 +182,33 @@ class Leadership {
     for (const id of this.#quotas.takeWaiting(account)) this.#queues.glmquota.add(id);
   }
 
+  /** A deed that is asked for by an annotation changes no spec, so that the world does not hear of it. */
+  #followObjects<T>(store: Store<Observed<T>>, kind: 'account' | 'quota'): Disposable {
+    const requestOf = ({ value }: Stored<Observed<T>>): string | undefined => value.annotations[ANNOTATION_RESET];
+    return store.subscribe((change) => {
+      if (change.kind === 'deleted') this.#reports[kind].forget(change.previous.uid);
+      if (change.kind === 'updated' && requestOf(change.current) !== requestOf(change.previous))
+        this.#queues[`glm${kind}`].add(change.current.key);
+    });
+  }
+
   /** All of them: most extend the default one. */
   #catalogsChanged(): void {
     for (const name of new Set([DEFAULT_CATALOG, ...this.#options.caches.catalogs.keys()])) {
       this.#queues.glmcatalog.add(name);
     }
+  }
+
+  #nodeReports(type: ResourceType): NodeReports {
+    const { engine, recorder, clock } = this.#options;
+    const events = { Ready: 'True', Overcommitted: 'False' } as const;
+    const writer = this.#writer<NodeStatus>({ type, decide: decideNodeWrite, events });
+    return new NodeReports({ type, writer, engine, recorder, clock });
+  }
+
+  #catalogWriter(): StatusWriter<CatalogStatus> {
+    const events = { Ready: 'True' } as const;
+    return this.#writer<CatalogStatus>({ type: GLM_CATALOGS, decide: decideCatalogWrite, events });
   }
 
   #writer<Status extends PoolStatus | NodeStatus | CatalogStatus>(

@@ -1,4 +1,5 @@
 /** Pods in the cache: only what edge looks at is kept of them. */
+import { LABEL_POOL } from '../api/v1alpha1/labels.ts';
 import type { KubeObject } from '../runtime/resources.ts';
 import type { Store } from '../runtime/store.ts';
 import { objectId } from '../trees/names.ts';
@@ -40,6 +41,7 @@ export function projectPod(object: KubeObject): PodFacts {
     addresses: addressesOf(status),
     ended: status?.phase === 'Succeeded' || status?.phase === 'Failed',
     sidecar: readSidecar(spec?.initContainers ?? []),
+    pool: object.metadata.labels?.[LABEL_POOL] || null,
   };
 }
 

@@ -16,6 +16,8 @@ export interface PodFacts extends ObjectKey {
   readonly ended: boolean;
   /** Null: it has no native sidecar container of our name and is never served. */
   readonly sidecar: SidecarFacts | null;
+  /** Value of the label by which an AgentPool's pods name it; null: it is in none. */
+  readonly pool: string | null;
 }
 
 export interface SidecarFacts {

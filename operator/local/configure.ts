@@ -28,7 +28,7 @@ export async function configureTree(
     if (current && current.revision.leaseCreatedMs > 0)
       throw new AppError('conflict', 'an operator rules this account in that Redis; use another --redis, or none');
     const revision = { ...LOCAL_WRITER, generation: (current?.revision.generation ?? 0) + 1 };
-    const reply = await engine.configure(tree, revision, signal);
+    const reply = await engine.configure(tree, revision, {}, signal);
     if (reply.kind === 'conflict')
       throw new AppError('conflict', `GLMAccount ${reply.namespace}/${reply.name} has the same key in that Redis`);
     // Fenced: another local sidecar wrote between our look and our write; look again.
@@ -57,7 +57,7 @@ export async function keepConfigured(keeping: Keeping, signal: AbortSignal): Pro
     const found = await look(keeping, signal);
     if (found === 'replaced' && before !== found)
       tell('another process replaced the limits in Redis; start this one again with its files');
-    if (found === 'lost' && (await engine.configure(tree, revision, signal)).kind === 'applied')
+    if (found === 'lost' && (await engine.configure(tree, revision, { lost: true }, signal)).kind === 'applied')
       tell('Redis had lost its memory: the limits are in force again, the counters start anew');
     before = found;
   }

@@ -90,7 +90,7 @@ export class TreeSync {
       return held;
     }
     if (step.kind === 'fenced') return this.#resign(id);
-    const reply = await engine.configure(tree, step.revision, signal);
+    const reply = await engine.configure(tree, step.revision, {}, signal);
     switch (reply.kind) {
       case 'applied': {
         const { generation } = reply;

@@ -40,6 +40,8 @@ export interface Observed<T> {
   readonly generation: number;
   readonly resourceVersion: string;
   readonly annotations: Readonly<Record<string, string>>;
+  /** RFC 3339. */
+  readonly createdAt: string | null;
   readonly parsed: Parsed<T>;
   readonly status: unknown;
 }
@@ -55,6 +57,7 @@ export function observe<Spec>(
     generation: object.metadata.generation ?? 0,
     resourceVersion: object.metadata.resourceVersion,
     annotations: object.metadata.annotations ?? {},
+    createdAt: object.metadata.creationTimestamp ?? null,
     parsed: parse(object),
     status: object['status'],
   });

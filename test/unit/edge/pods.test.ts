@@ -21,8 +21,15 @@ test('a pod the injector made is understood as it was meant', () => {
     addresses: ['127.0.0.1'],
     ended: false,
     sidecar: { image: IMAGE, binding: 'glm/team-a', perAgentConcurrency: 3 },
+    pool: null,
   });
   expect(pod.sidecar?.perAgentConcurrency).toBeNull();
+});
+
+test('a pod of a pool is known by the label the pool gave it', () => {
+  const pod = agentPod();
+  const labels = { 'glmquota.io/pool': 'reviewers' };
+  expect(projectPod({ ...pod, metadata: { ...pod.metadata, labels } }).pool).toBe('reviewers');
 });
 
 test('edge and injector mean the same container and audience', () => {
