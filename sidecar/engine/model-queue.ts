@@ -147,7 +147,8 @@ export class WaitingRoom {
       leaf: request.leaf,
       class: priority,
       tag: this.time,
-      round: 0,
+      // Round 0 is for retries: they go before everybody.
+      round: 1,
       turns: new Map(),
       local: new Map(),
     };
