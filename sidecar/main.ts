@@ -133,10 +133,7 @@ function connectEngine({ binding, redis }: SidecarSnapshot, log: Log): OpenEngin
   return {
     engine: createSidecarEngine({ redis: connection.redis, treeKey: binding.treeKey }),
     ready: (signal) => connection.ready(signal),
-    reconnect: (signal) => {
-      connection.redis.disconnect(true);
-      return connection.ready(signal);
-    },
+    reconnect: (signal) => connection.reconnect(signal),
     [Symbol.asyncDispose]: () => connection[Symbol.asyncDispose](),
   };
 }

@@ -19,6 +19,8 @@ export const ENGINE_CONSTANTS = {
   REAP_BUDGET: 16,
   /** Forgotten ids that one call removes at most. */
   PRUNE_BUDGET: 32,
+  /** Between two beats of an owner, give or take a tenth: a third of the lifetime. */
+  BEAT_MS: 5000,
   /** Life of a dispatched grant until it is claimed or beaten for. */
   CLAIM_TTL_MS: 10_000,
   /** A waiter leaves when nobody asked for it this long: three beats and a tenth. */

@@ -91,6 +91,7 @@ export class Stand implements AsyncDisposable {
         connection: connections[0],
         leaseConnection: connections[1],
         engine: createAdminEngine({ redis: link }),
+        redis: null,
         ping: async () => void (await link.ping()),
         lease: { namespace, name: 'glmquota-controller' },
         leaderTimings,

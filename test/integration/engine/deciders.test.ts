@@ -153,7 +153,7 @@ test('inv-I5, inv-I6 asking twice charges once, and a cancelled id is never gran
 });
 
 test('a stopped node grants nothing below it', async () => {
-  await rules.engine.configure([node('account', null), node('quota:a/leaf', 'account', { stopped: true })]);
+  await rules.engine.configure([node('account', null), node('quota:a/leaf', 'account', { stops: HELD })]);
   expect(await rules.acquire('1', { leaf: 'quota:a/leaf' })).toMatchObject({ reason: 'Stopped', node: 'quota:a/leaf' });
   expect(await rules.acquire('2')).toMatchObject({ kind: 'granted' });
 });

@@ -18,7 +18,7 @@ async function pass(ms: number): Promise<void> {
 }
 
 const beat = (owner: string, ...grants: Grant[]) =>
-  rules.engine.sidecar.beat({ owner, epoch: null, leases: grants.map(ref) });
+  rules.engine.sidecar.beat({ owner, epoch: null, leases: grants.map(ref), waiters: [] });
 
 test('T1 a clock set back neither extends leases nor opens the rate, and a clock set forward changes no answer', async () => {
   const rate = { intervalUs: 60_000_000, burst: 1 };

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { AppError } from '#sidecar/base/errors.ts';
-import { functionKeys, sidecarAcl } from '#sidecar/engine/keys.ts';
+import { treeRules } from '#sidecar/engine/acl.ts';
+import { functionKeys } from '#sidecar/engine/keys.ts';
 import { ENGINE_CONSTANTS } from '#sidecar/engine/constants.ts';
 import { assembleLibrary } from '#sidecar/engine/library.ts';
 import { OPERATIONS } from '#sidecar/engine/lua-source.ts';
@@ -107,10 +108,11 @@ test('all keys of a tree carry its hash tag, and what is not a tree key is refus
   expect(() => functionKeys('a}{b')).toThrow(AppError);
 });
 
-test("a sidecar's rights hold the config record for reading only", () => {
-  const rules = sidecarAcl([TREE_KEY]);
-  expect(rules.filter((rule) => rule.endsWith(':c'))).toEqual([`%R~q:{${TREE_KEY}}:c`]);
-  expect(rules).not.toContain('+@all');
+test("W5 a tree's user may write every key of its tree but the config record, and nothing else", () => {
+  const rules = treeRules(TREE_KEY, 'functions').filter((rule) => /^[~%&]/.test(rule));
+  expect(rules).toEqual([`~q:{${TREE_KEY}}:[^c]*`, `%R~q:{${TREE_KEY}}:c`, `&q:{${TREE_KEY}}:*`]);
+  const taken = functionKeys(TREE_KEY).filter((key) => key.startsWith(`q:{${TREE_KEY}}:c`));
+  expect(taken).toEqual([]);
 });
 
 test('the library registers every operation under its version, with the constants of the model', () => {
