@@ -14,11 +14,6 @@ export function asked(tree: ModelTree, request: AcquireRequest): Verdict | Waite
   return known(tree, request) ?? stale(tree, request) ?? drained(tree, request) ?? decide(tree, request, null);
 }
 
-/** The same together with a settlement: a draining process may go on with what it does. */
-export function next(tree: ModelTree, request: AcquireRequest): Verdict | Waiter {
-  return known(tree, request) ?? stale(tree, request) ?? decide(tree, request, null);
-}
-
 /** A call whose settlement is `settled` goes back to the head of its flow; `seq`: its place there, if it had one. */
 export function retry(
   tree: ModelTree,
