@@ -107,6 +107,7 @@ export class WaitingRoom {
   /** An empty waiting room leaves nothing behind. */
   forget(): void {
     for (const map of [this.flows, this.subs, this.bottlenecks, this.timers]) map.clear();
+    this.wakes = [];
     this.time = 0;
     this.guard = null;
   }
