@@ -93,6 +93,7 @@ export class Stand implements AsyncDisposable {
         engine: createAdminEngine({ redis: link }),
         ping: async () => void (await link.ping()),
         lease: { namespace, name: 'glmquota-controller' },
+        checkpointPrefix: 'glmquota-checkpoint-',
         leaderTimings,
         podName: name,
         userAgent: 'glmquota-test/1',
