@@ -112,7 +112,7 @@ export function createAdminEngine({ redis, variant }: AdminEngineOptions): Admin
     async loadLibrary(signal) {
       await guarded(loadLibrary(redis, variant), signal);
     },
-    async configure(tree, revision, signal) {
+    async configure(tree, revision, _options, signal) {
       const encoded = encodeTree(tree);
       const { leaseCreatedMs, transitions, generation } = revision;
       const order = [leaseCreatedMs, transitions, generation].map(String);
