@@ -171,9 +171,9 @@ test('what calls use shows in the status, in the amounts people wrote', async ()
   const leaf = 'quota:team/team-a';
   let epoch: number | null = null;
   for (let call = 0; call < 16; call++) {
-    const ask = request(`call-${call}`, { leaf, generation, reserve });
-    let verdict = await engine.acquire({ ...ask, epoch });
-    if (verdict.kind === 'epoch') verdict = await engine.acquire({ ...ask, epoch: (epoch = verdict.epoch) });
+    const asked = request(`call-${call}`, { leaf, generation, reserve, maxRuntimeMs: 60_000 });
+    let verdict = await engine.acquire({ ...asked, epoch });
+    if (verdict.kind === 'epoch') verdict = await engine.acquire({ ...asked, epoch: (epoch = verdict.epoch) });
     if (verdict.kind !== 'granted') throw new Error(JSON.stringify(verdict));
     await engine.settle([settlement(verdict.id, verdict.fence, { actual: reserve })]);
   }
