@@ -15,7 +15,7 @@ const log = createLog('info');
 const nobody = { username: '', password: '' };
 const link = linkRedis(
   redisUrl,
-  { operator: nobody, sidecars: { kind: 'shared', ...nobody }, caPem: '' },
+  { operator: nobody, sidecars: { kind: 'shared', ...nobody }, sentinel: null, caPem: '' },
   { clock: systemClock, log },
 );
 const stop = new AbortController();
