@@ -134,7 +134,7 @@ function connectEngine({ binding, redis }: SidecarSnapshot, log: Log): OpenEngin
     engine: createSidecarEngine({
       redis: connection.redis,
       treeKey: binding.treeKey,
-      subscribe: (channel, listener, signal) => connection.subscribe(channel, listener, signal),
+      subscribe: (...args) => connection.subscribe(...args),
     }),
     ready: (signal) => connection.ready(signal),
     reconnect: (signal) => connection.reconnect(signal),

@@ -2,7 +2,7 @@
  * The reference model of the engine: arrays, maps and sums over them, no Redis. It defines what every call answers;
  * the property test holds the Lua to it. Time is what `clock.setUs` says. Pure.
  */
-import { asked, isWaiter, next, retry } from './model-acquire.ts';
+import { asked, isWaiter, retry } from './model-acquire.ts';
 import type { ModelClock } from './model-clock.ts';
 import { adopt, bury } from './model-configure.ts';
 import { dispatch, reapWaiters, type Left } from './model-dispatch.ts';
@@ -86,7 +86,7 @@ export class Model {
     const seq = tree.leases.find(request.id)?.seq ?? null;
     const settled = settle(tree, settlement, again);
     this.#reap();
-    const answer = again ? retry(tree, request, settled, seq) : next(tree, request);
+    const answer = again ? retry(tree, request, settled, seq) : asked(tree, request);
     this.#conclude();
     return { settled, verdict: this.#verdict(answer) };
   }
@@ -122,6 +122,7 @@ export class Model {
       kind: 'alive',
       epoch: this.clock.epoch,
       ...this.#tick(),
+      owners: Math.max(1, this.tree.leases.owners),
       lost,
       waiting: still.map((each) => ({ id: each.request.id, ...this.#standing(each) })),
       notices,

@@ -23,6 +23,7 @@ await runControllerRole(
     engine: link.engine,
     ping: async (signal) => link.ping(signal),
     lease: { namespace: 'default', name: 'glmquota-controller' },
+    checkpointPrefix: 'glmquota-checkpoint-',
     leaderTimings: { durationMs: 3000, renewDeadlineMs: 2000, retryMs: 300 },
     podName,
     userAgent: 'glmquota-test/1',

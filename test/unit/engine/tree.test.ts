@@ -8,7 +8,7 @@ import { OPERATIONS } from '#sidecar/engine/lua-source.ts';
 import { parseTree, serializeTree } from '#sidecar/engine/tree-text.ts';
 import { configHash, encodeTree, windowKey } from '#sidecar/engine/tree.ts';
 import { MAX_AMOUNT, type LimitConfig, type NodeConfig } from '#sidecar/engine/terms.ts';
-import { limit, node, TREE_KEY, treeOf } from '#test/support/engine.ts';
+import { HELD, limit, node, TREE_KEY, treeOf } from '#test/support/engine.ts';
 
 const daily = {
   type: 'Calendar',
@@ -28,7 +28,7 @@ test('a tree has the same hash whoever compiles it, and another one for every ch
   expect(configHash(structuredClone(treeOf(good)))).toBe(hash);
   const changed = [
     treeOf(good.slice(0, 2)),
-    treeOf([{ ...good[0]!, stopped: true }, ...good.slice(1)]),
+    treeOf([{ ...good[0]!, stops: HELD }, ...good.slice(1)]),
     treeOf([{ ...good[0]!, limits: [limit('five-hour', 6)] }, ...good.slice(1)]),
     { ...treeOf(good), account: { ...treeOf(good).account, uid: 'another' } },
   ];
