@@ -92,9 +92,10 @@ export class Callers {
     });
   }
 
-  hear(id: string, verdict: Verdict): void {
+  hear({ id, owner }: AcquireRequest, verdict: Verdict): void {
     const call = this.#calls.find((each) => each.request.id === id);
-    if (call) call.waits = verdict.kind === 'queued';
+    const isNews = verdict.kind !== 'epoch' && verdict.kind !== 'stale' && call?.request.owner === owner;
+    if (call && isNews) call.waits = verdict.kind === 'queued';
     if (verdict.kind === 'granted' || verdict.kind === 'queued') this.learn(verdict.epoch);
     if (verdict.kind === 'epoch') this.#epoch = verdict.epoch;
   }
