@@ -8,8 +8,9 @@ const TREE_KEY = /^[a-z2-7]{26}$/;
  * KEYS of every function, in the order `keys_of` of `lua/prelude.lua` reads them: meta record, nodes' counters, leases,
  * expiries of live leases, expired leases, finished ids, owners, the waiting room's eight, holds, ledger.
  */
-export function functionKeys(tree: TreeKey): readonly string[] {
-  return SUFFIXES.map((suffix) => keyOf(tree, suffix));
+export function functionKeys(tree: TreeKey): readonly [string, ...string[]] {
+  const [first, ...others] = SUFFIXES;
+  return [keyOf(tree, first), ...others.map((suffix) => keyOf(tree, suffix))];
 }
 
 /** The config record: written by `configure`, only read by everything else. */

@@ -3,7 +3,7 @@ import { denialOf, failing, refuseOrWait, type Consequence, type Failing } from 
 import { parkAt, waitsItsTurn } from './model-dispatch.ts';
 import { grantNow, grantOf } from './model-grant.ts';
 import { classOf } from './model-path.ts';
-import { lineOf, placeKey, type Waiter } from './model-queue.ts';
+import { type Flow, lineOf, placeKey, type Waiter } from './model-queue.ts';
 import type { ModelTree } from './model-tree.ts';
 import type { AcquireRequest, Denied, NodeName, SettleReply, Verdict } from './terms.ts';
 
@@ -115,8 +115,9 @@ function enqueue(
   { again, why }: { readonly again: Retry | null; readonly why: Consequence | null },
 ): Waiter {
   const { room } = tree;
-  const waiter: Waiter = { ...arrival, ...turnOf(tree, arrival, again) };
-  const sub = room.join(waiter);
+  const flow = room.flowOf(arrival);
+  const waiter: Waiter = { ...arrival, ...turnOf(tree, arrival, { flow, again }) };
+  const sub = room.join(waiter, flow);
   if (room.headOf(waiter.sub) !== waiter) return waiter;
   if (why?.kind === 'park') {
     parkAt(tree, sub, why.failing);
@@ -131,10 +132,9 @@ function enqueue(
 function turnOf(
   { room, now }: ModelTree,
   arrival: Omit<Waiter, 'round' | 'seq'>,
-  again: Retry | null,
+  { flow, again }: { readonly flow: Flow; readonly again: Retry | null },
 ): { readonly round: number; readonly seq: number } {
   const { owner, place } = arrival.request;
-  const flow = room.flowOf(arrival);
   if (again) return { round: 0, seq: again.seq ?? room.nextSeq() };
   const key = placeKey(owner, place ?? '');
   const kept = room.places.get(key);

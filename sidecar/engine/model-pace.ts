@@ -37,7 +37,8 @@ export function learnPace(pace: Pace, outcome: Outcome | null, fence: number, { 
   } else if (outcome === 'refusedOverload' || outcome === 'failedBeforeFirstByte') {
     pace.overloads = Math.min(pace.overloads + 1, 6);
     const base = 500 * 2 ** pace.overloads;
-    const jitter = (fence * 7919) % (base / 2 + 1);
+    const spread = base / 2 + 1;
+    const jitter = ((fence % spread) * 7919) % spread;
     pace.pausedUntilMs = Math.max(pace.pausedUntilMs, logicalMs + base / 2 + jitter);
   } else if (outcome === 'completed') {
     pace.overloads = 0;

@@ -148,7 +148,8 @@ export class WaitingRoom {
       leaf: request.leaf,
       class: priority,
       tag: this.time,
-      round: 0,
+      // Round 0 is for retries: they go before everybody.
+      round: 1,
       turns: new Map(),
       local: new Map(),
     };
@@ -157,8 +158,7 @@ export class WaitingRoom {
   }
 
   /** Joins its sub-queue; whether that is parked is up to the caller, if the waiter is its head. */
-  join(waiter: Waiter): SubQueue {
-    const flow = this.flowOf(waiter);
+  join(waiter: Waiter, flow: Flow): SubQueue {
     const sub = this.subs.get(waiter.sub) ?? { name: waiter.sub, birth: this.nextSeq(), flow, parked: null };
     if (this.waiters.every(({ flow: name }) => name !== waiter.flow)) flow.tag = Math.max(flow.tag, this.time);
     this.subs.set(waiter.sub, sub);

@@ -118,8 +118,14 @@ function spied(sidecar: SidecarEngine): Pick<TestEngine, 'sidecar' | 'knownEpoch
       ...sidecar,
       acquire: async (...args) => {
         const verdict = await sidecar.acquire(...args);
-        if (verdict.kind === 'granted') learn(verdict.epoch);
+        if (verdict.kind === 'granted' || verdict.kind === 'queued') learn(verdict.epoch);
         return verdict;
+      },
+      swap: async (...args) => {
+        const swapped = await sidecar.swap(...args);
+        const { verdict } = swapped;
+        if (verdict.kind === 'granted' || verdict.kind === 'queued') learn(verdict.epoch);
+        return swapped;
       },
       beat: async (...args) => {
         const reply = await sidecar.beat(...args);

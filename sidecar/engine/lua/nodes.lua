@@ -143,8 +143,9 @@ local function learn_pace(call, lease, outcome, model_node)
   elseif outcome == 'refusedOverload' or outcome == 'failedBeforeFirstByte' then
     local a = learnt(touch(call, model_node))
     a.k = math.min((a.k or 0) + 1, 6)
-    local base = 500 * 2 ^ a.k
-    a.pz = math.max(a.pz or 0, now + base / 2 + (lease.f * 7919) % (base / 2 + 1))
+    local half = 250 * 2 ^ a.k
+    -- Not of the whole fence: the product would be past 2^53.
+    a.pz = math.max(a.pz or 0, now + half + lease.f % (half + 1) * 7919 % (half + 1))
   elseif outcome == 'completed' then
     local record = node_of(call, model_node)
     if record.a and (record.a.k or 0) > 0 then touch(call, model_node).a.k = 0 end

@@ -94,6 +94,7 @@ export class Stand implements AsyncDisposable {
         redis: null,
         ping: async () => void (await link.ping()),
         lease: { namespace, name: 'glmquota-controller' },
+        checkpointPrefix: 'glmquota-checkpoint-',
         leaderTimings,
         podName: name,
         userAgent: 'glmquota-test/1',

@@ -111,7 +111,7 @@ test.each(['beat', 'acquire', 'settle'] as const)('W2 a %s of an older epoch exp
   const { sidecar } = rules.engine;
   const leases = [ref(grant)];
   const answers = {
-    beat: () => sidecar.beat({ owner: 'pod-1', epoch: grant.epoch, leases }),
+    beat: () => sidecar.beat({ owner: 'pod-1', epoch: grant.epoch, leases, waiters: [] }),
     acquire: () => rules.acquire('2', { epoch: grant.epoch }),
     settle: () => rules.settle({ ...grant, id: 'of a call before' }),
   };
