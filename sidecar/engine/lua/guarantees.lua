@@ -19,7 +19,7 @@ end
 
 -- Tells the guarantors of a node what its windows claim now. Called after every change of a node's windows.
 local function sync_guarantees(call, name)
-  local config = call.config[name]
+  local config = config_of(call, name)
   if not config or not config[NODE_GUARANTEED] then return end
   local record = node_of(call, name)
   for _, limit in ipairs(config[NODE_LIMITS]) do
