@@ -7,6 +7,8 @@ let world: World;
 beforeAll(async () => {
   world = await World.start({
     concurrency: 3,
+    // What one test breaks pauses the model for the next.
+    binding: { waiting: { mode: 'UntilWindow', maxWaitMs: 20_000 } },
     env: { GLMQUOTA_UPSTREAM_IDLE_MS: '1500', GLMQUOTA_BODY_LIMIT_BYTES: '100000' },
   });
   await world.sidecar();
@@ -92,6 +94,8 @@ test.for([
   const response = await post(chatBody(`[[sim fault=code:${code}]]`));
   expect(response.status).toBe(status);
   expect(await response.json()).toMatchObject({ error: { code } });
+  // A 1308 closes the whole account for hours.
+  await world.thaw();
   expect(await world.remains()).toEqual(NOTHING);
   expect(await world.used('Requests')).toBe(before);
 });
@@ -111,7 +115,7 @@ test('Redis away: calls get 503 in their surface, running streams go on, and all
   const reader = running.body!.getReader();
   await reader.read();
   await world.redis.stop();
-  const refused = await post(chatBody());
+  const refused = await post(chatBody(), { headers: { 'x-glmquota-max-wait': '0s' } });
   expect(refused.status).toBe(503);
   expect(await refused.json()).toMatchObject({ error: { code: 'glmquota_unavailable' } });
   await world.control.release('over');

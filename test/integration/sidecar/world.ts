@@ -96,6 +96,11 @@ export class World implements AsyncDisposable {
   }
 
   /** What the account's window of this resource has used. */
+  /** Ends what the vendor's words closed. */
+  async thaw(): Promise<void> {
+    await this.#admin.freeze(TREE_KEY, 'account', null);
+  }
+
   async used(resource: Resource): Promise<number> {
     const { nodes } = await this.tree();
     return nodes.find(({ name }) => name === 'account')?.usage.find((usage) => usage.resource === resource)?.used ?? 0;
