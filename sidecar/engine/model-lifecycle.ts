@@ -43,7 +43,7 @@ export function settle(tree: ModelTree, settlement: Settlement, again: boolean):
   const late = lease.landed;
   const [refund, refundRate, acceptedIfAnswered] = MATRIX[outcome];
   const sent = lease.grantedWallMs + (sentAfterMs ?? 0);
-  const first = lease.grantedWallMs + (firstByteAfterMs ?? 0);
+  const first = Math.max(sent, lease.grantedWallMs + (firstByteAfterMs ?? 0));
   const accepted = acceptedIfAnswered && firstByteAfterMs !== null;
   const settled = { actual, ending: { refund, accepted, sent, first, wall: tree.now.wallMs } };
   const overdraft = land(tree, lease, settled, refundRate);
