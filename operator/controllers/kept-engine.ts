@@ -1,34 +1,29 @@
 /** The engine with its function library kept in Redis: a Redis that came back empty has neither trees nor functions. */
 import { AppError } from '../../sidecar/base/errors.ts';
 import type { AdminEngine } from '../../sidecar/engine/port.ts';
-import type { ConfigureReply, Revision, TreeConfig, TreeKey, TreeSnapshot } from '../../sidecar/engine/terms.ts';
 
-type Kept = Pick<AdminEngine, 'configure' | 'snapshot' | 'config' | 'hashOf'>;
+type Kept = Omit<AdminEngine, 'loadLibrary'>;
 
 export class KeptEngine implements Kept {
-  readonly #engine: Kept & Pick<AdminEngine, 'loadLibrary'>;
+  readonly #engine: AdminEngine;
   /** Null: to be loaded before the next call. */
   #library: Promise<void> | null = null;
 
-  constructor(engine: Kept & Pick<AdminEngine, 'loadLibrary'>) {
+  constructor(engine: AdminEngine) {
     this.#engine = engine;
   }
 
-  hashOf(tree: TreeConfig): string {
-    return this.#engine.hashOf(tree);
-  }
-
-  async configure(tree: TreeConfig, revision: Revision, signal?: AbortSignal): Promise<ConfigureReply> {
-    return this.#withLibrary(() => this.#engine.configure(tree, revision, signal));
-  }
-
-  async snapshot(key: TreeKey, signal?: AbortSignal): Promise<TreeSnapshot | null> {
-    return this.#withLibrary(() => this.#engine.snapshot(key, signal));
-  }
-
-  async config(key: TreeKey, signal?: AbortSignal): Promise<TreeConfig | null> {
-    return this.#withLibrary(() => this.#engine.config(key, signal));
-  }
+  hashOf: Kept['hashOf'] = (tree) => this.#engine.hashOf(tree);
+  configure: Kept['configure'] = async (...args) => this.#withLibrary(() => this.#engine.configure(...args));
+  snapshot: Kept['snapshot'] = async (...args) => this.#withLibrary(() => this.#engine.snapshot(...args));
+  config: Kept['config'] = async (...args) => this.#withLibrary(() => this.#engine.config(...args));
+  audit: Kept['audit'] = async (...args) => this.#withLibrary(() => this.#engine.audit(...args));
+  tick: Kept['tick'] = async (...args) => this.#withLibrary(() => this.#engine.tick(...args));
+  reclaim: Kept['reclaim'] = async (...args) => this.#withLibrary(() => this.#engine.reclaim(...args));
+  drain: Kept['drain'] = async (...args) => this.#withLibrary(() => this.#engine.drain(...args));
+  freeze: Kept['freeze'] = async (...args) => this.#withLibrary(() => this.#engine.freeze(...args));
+  resetWindow: Kept['resetWindow'] = async (...args) => this.#withLibrary(() => this.#engine.resetWindow(...args));
+  calibrate: Kept['calibrate'] = async (...args) => this.#withLibrary(() => this.#engine.calibrate(...args));
 
   async #withLibrary<T>(call: () => Promise<T>): Promise<T> {
     // Shared by all callers: none of them may cancel it for the others.

@@ -1,27 +1,37 @@
 /** Everything that runs while this process leads: one controller per kind, each fed by what it depends on. */
 import { isDeepStrictEqual } from 'node:util';
 import type { AgentPool } from '../api/v1alpha1/agentpool.ts';
+import { ANNOTATION_RESET } from '../api/v1alpha1/labels.ts';
 import type { NodeStatus, PoolStatus } from '../api/v1alpha1/status.ts';
 import type { KubeClient } from '../runtime/client.ts';
 import { Controller, type Reconcile } from '../runtime/controller.ts';
 import type { EventRecorder } from '../runtime/events.ts';
 import type { Term } from '../runtime/leader.ts';
 import type { RuntimeMetrics } from '../runtime/metrics.ts';
+import type { ResourceType } from '../runtime/resources.ts';
 import type { QueueLimits } from '../runtime/work-queue.ts';
-import type { Store } from '../runtime/store.ts';
+import type { Store, Stored } from '../runtime/store.ts';
 import type { Clock } from '../../sidecar/base/clock.ts';
 import type { Log } from '../../sidecar/base/log.ts';
 import type { AdminEngine } from '../../sidecar/engine/port.ts';
 import { type ObservedDeployment, decidePoolWrite, PoolReconciler } from './agentpool/reconcile.ts';
+import { Checkpoints } from './checkpoints/checkpoints.ts';
+import type { CheckpointPlace } from './checkpoints/secrets.ts';
 import { AccountStatus } from './glmaccount/status.ts';
 import { TreeSync } from './glmaccount/reconcile.ts';
+import { tickTrees } from './glmaccount/ticker.ts';
+import { Upkeep } from './glmaccount/upkeep.ts';
 import { CatalogReconciler, decideCatalogWrite } from './glmcatalog/reconcile.ts';
 import type { CatalogStatus } from './glmcatalog/plan.ts';
 import type { ShippedCatalog } from './glmcatalog/shipped.ts';
 import { quotasConcerned } from './glmquota/fan-out.ts';
 import { QuotaStatus } from './glmquota/status.ts';
+import type { TreeMetrics } from './metrics.ts';
 import { decideNodeWrite } from './node-status/damping.ts';
+import { NodeReports } from './node-status/reports.ts';
 import { SyncBoard } from './node-status/sync-state.ts';
+import type { ObservedPod } from './pods/observe.ts';
+import { PodOwners } from './pods/owners.ts';
 import { StatusWriter, type StatusWriterOptions } from './status/writer.ts';
 import type { OurCaches } from './world/caches.ts';
 import { DifferenceFinder } from './world/differences.ts';
@@ -31,7 +41,7 @@ import type { World } from './world/world.ts';
 import { DEFAULT_CATALOG } from '../api/v1alpha1/glmcatalog.ts';
 
 /** Names of the controllers, as metrics and logs show them. */
-export const CONTROLLERS = ['tree', 'glmaccount', 'glmquota', 'glmcatalog', 'agentpool'] as const;
+export const CONTROLLERS = ['tree', 'glmaccount', 'glmquota', 'glmcatalog', 'agentpool', 'pod'] as const;
 type ControllerName = (typeof CONTROLLERS)[number];
 
 const FIELD_MANAGER = 'glmquota-status';
@@ -42,11 +52,16 @@ const STATUS_LIMITS: Partial<QueueLimits> = { firstDelayMs: 20, mostDelayMs: 60_
 
 export interface LeadingOptions {
   readonly client: KubeClient;
-  readonly engine: Pick<AdminEngine, 'configure' | 'snapshot' | 'hashOf'>;
+  readonly engine: Omit<AdminEngine, 'loadLibrary'>;
   readonly world: World;
   readonly caches: OurCaches;
   readonly pools: Store<Observed<AgentPool>>;
   readonly deployments: Store<ObservedDeployment>;
+  /** Those with our sidecar. */
+  readonly pods: Store<ObservedPod>;
+  /** Where the trees' checkpoints are: namespace, and what stands before a tree's key in a Secret's name. */
+  readonly checkpoints: Pick<CheckpointPlace, 'namespace' | 'prefix'>;
+  readonly treeMetrics: TreeMetrics;
   readonly shipped: ShippedCatalog;
   readonly recorder: EventRecorder;
   readonly clock: Clock;
@@ -60,21 +75,19 @@ export interface LeadingOptions {
 export async function lead(options: LeadingOptions, term: Term, signal: AbortSignal): Promise<void> {
   const leadership = new Leadership(options, term);
   using _subscriptions = leadership.connect();
-  await Promise.all(leadership.controllers.map((controller) => controller.run(signal, term.lost)));
+  const controllers = leadership.controllers.map((controller) => controller.run(signal, term.lost));
+  await Promise.all([...controllers, leadership.tick(AbortSignal.any([signal, term.lost]))]);
 }
 
 class Leadership {
   readonly #options: LeadingOptions;
   readonly #board = new SyncBoard();
   readonly #differences = new DifferenceFinder();
-  readonly #writers: {
-    readonly account: StatusWriter<NodeStatus>;
-    readonly quota: StatusWriter<NodeStatus>;
-    readonly catalog: StatusWriter<CatalogStatus>;
-    readonly pool: StatusWriter<PoolStatus>;
-  };
+  readonly #reports: { readonly account: NodeReports; readonly quota: NodeReports };
+  readonly #poolWriter: StatusWriter<PoolStatus>;
   readonly #quotas: QuotaStatus;
   readonly #pool: PoolReconciler;
+  readonly #owners: PodOwners;
   readonly #queues: Readonly<Record<ControllerName, Controller['queue']>>;
   /** Labels of a namespace changed since the last compilation, which follows such a change. */
   #isRelabelled = false;
@@ -85,27 +98,24 @@ class Leadership {
     const { engine, world, caches, pools, deployments, shipped, client, clock, log } = options;
     const board = this.#board;
     const hashes = new TreeHashes(engine);
-    const nodes = { decide: decideNodeWrite, events: { Ready: 'True', Overcommitted: 'False' } } as const;
-    this.#writers = {
-      account: this.#writer<NodeStatus>({ type: GLM_ACCOUNTS, ...nodes }),
-      quota: this.#writer<NodeStatus>({ type: GLM_QUOTAS, ...nodes }),
-      catalog: this.#writer<CatalogStatus>({
-        type: GLM_CATALOGS,
-        decide: decideCatalogWrite,
-        events: { Ready: 'True' },
-      }),
-      // Pods that get ready tell of it themselves.
-      pool: this.#writer<PoolStatus>({ type: AGENT_POOLS, decide: decidePoolWrite, events: {} }),
-    };
-    const trees = new TreeSync({ world, engine, hashes, term, board, clock, log });
-    const shared = { world, board, hashes, clock };
-    const accounts = new AccountStatus({ ...shared, client, accounts: caches.accounts, writer: this.#writers.account });
-    this.#quotas = new QuotaStatus({ ...shared, quotas: caches.quotas, writer: this.#writers.quota });
+    this.#reports = { account: this.#nodeReports(GLM_ACCOUNTS), quota: this.#nodeReports(GLM_QUOTAS) };
+    this.#owners = new PodOwners({ engine, world, log, metrics: options.treeMetrics });
+    const trees = this.#treeSync(hashes, term);
+    const shared = { world, board, hashes };
+    const accounts = new AccountStatus({
+      ...shared,
+      client,
+      accounts: caches.accounts,
+      reports: this.#reports.account,
+    });
+    this.#quotas = new QuotaStatus({ ...shared, quotas: caches.quotas, reports: this.#reports.quota });
     const { catalogs } = caches;
-    const catalog = new CatalogReconciler({ client, catalogs, shipped, writer: this.#writers.catalog, clock, log });
+    const catalog = new CatalogReconciler({ client, catalogs, shipped, writer: this.#catalogWriter(), clock, log });
     const namespaces = () =>
       new Map(Array.from(caches.namespaces.entries(), ({ key, value }) => [key, value.labels] as const));
-    const writer = this.#writers.pool;
+    // Pods that get ready tell of it themselves.
+    const writer = this.#writer<PoolStatus>({ type: AGENT_POOLS, decide: decidePoolWrite, events: {} });
+    this.#poolWriter = writer;
     this.#pool = new PoolReconciler({ client, world, pools, deployments, namespaces, writer, clock });
     const made = {
       tree: this.#controller('tree', (id, each) => trees.reconcile(id, each), TREE_LIMITS),
@@ -113,6 +123,7 @@ class Leadership {
       glmquota: this.#controller('glmquota', (id, each) => this.#quotas.reconcile(id, each), STATUS_LIMITS),
       glmcatalog: this.#controller('glmcatalog', (id, each) => catalog.reconcile(id, each), {}),
       agentpool: this.#controller('agentpool', (id, each) => this.#pool.reconcile(id, each), STATUS_LIMITS),
+      pod: this.#controller('pod', (uid, each) => this.#owners.reconcile(uid, each), TREE_LIMITS),
     };
     this.controllers = Object.values(made);
     this.#queues = {
@@ -121,7 +132,14 @@ class Leadership {
       glmquota: made.glmquota.queue,
       glmcatalog: made.glmcatalog.queue,
       agentpool: made.agentpool.queue,
+      pod: made.pod.queue,
     };
+  }
+
+  /** Until the signal aborts. */
+  async tick(signal: AbortSignal): Promise<void> {
+    const { engine, clock, log } = this.#options;
+    await tickTrees({ board: this.#board, engine, clock, log }, signal);
   }
 
   /** Feeds the queues until disposed of. */
@@ -138,7 +156,7 @@ class Leadership {
     stack.use(
       pools.subscribe((change) => {
         const { key, uid } = change.kind === 'deleted' ? change.previous : change.current;
-        if (change.kind === 'deleted') this.#writers.pool.forget(uid);
+        if (change.kind === 'deleted') this.#poolWriter.forget(uid);
         this.#queues.agentpool.add(key);
       }),
     );
@@ -149,22 +167,20 @@ class Leadership {
       }),
     );
     stack.use(
+      this.#options.pods.subscribe((change) => {
+        const uid = this.#owners.note(change);
+        if (uid !== null) this.#queues.pod.add(uid);
+      }),
+    );
+    stack.use(
       caches.namespaces.subscribe((change) => {
         const isSame =
           change.kind === 'updated' && isDeepStrictEqual(change.previous.value.labels, change.current.value.labels);
         if (!isSame) this.#isRelabelled = true;
       }),
     );
-    stack.use(
-      caches.accounts.subscribe((change) => {
-        if (change.kind === 'deleted') this.#writers.account.forget(change.previous.uid);
-      }),
-    );
-    stack.use(
-      caches.quotas.subscribe((change) => {
-        if (change.kind === 'deleted') this.#writers.quota.forget(change.previous.uid);
-      }),
-    );
+    stack.use(this.#followObjects(caches.accounts, 'account'));
+    stack.use(this.#followObjects(caches.quotas, 'quota'));
     this.#worldChanged();
     this.#catalogsChanged();
     return stack;
@@ -192,11 +208,52 @@ class Leadership {
     for (const id of this.#quotas.takeWaiting(account)) this.#queues.glmquota.add(id);
   }
 
+  /** A deed that is asked for by an annotation changes no spec, so that the world does not hear of it. */
+  #followObjects<T>(store: Store<Observed<T>>, kind: 'account' | 'quota'): Disposable {
+    const requestOf = ({ value }: Stored<Observed<T>>): string | undefined => value.annotations[ANNOTATION_RESET];
+    return store.subscribe((change) => {
+      if (change.kind === 'deleted') this.#reports[kind].forget(change.previous.uid);
+      if (change.kind === 'updated' && requestOf(change.current) !== requestOf(change.previous))
+        this.#queues[`glm${kind}`].add(change.current.key);
+    });
+  }
+
   /** All of them: most extend the default one. */
   #catalogsChanged(): void {
     for (const name of new Set([DEFAULT_CATALOG, ...this.#options.caches.catalogs.keys()])) {
       this.#queues.glmcatalog.add(name);
     }
+  }
+
+  #treeSync(hashes: TreeHashes, term: Term): TreeSync {
+    const { world, engine, caches, client, recorder, clock, log, treeMetrics: metrics } = this.#options;
+    const checkpoints = new Checkpoints({ ...this.#options.checkpoints, client, clock, log, metrics });
+    const upkeep = new Upkeep({ engine, hashes, recorder, clock, log, metrics });
+    const wasInForce = (id: string): boolean => isInForce(caches.accounts.get(id)?.status);
+    return new TreeSync({
+      world,
+      engine,
+      hashes,
+      term,
+      board: this.#board,
+      clock,
+      log,
+      checkpoints,
+      upkeep,
+      wasInForce,
+    });
+  }
+
+  #nodeReports(type: ResourceType): NodeReports {
+    const { engine, recorder, clock } = this.#options;
+    const events = { Ready: 'True', Overcommitted: 'False' } as const;
+    const writer = this.#writer<NodeStatus>({ type, decide: decideNodeWrite, events });
+    return new NodeReports({ type, writer, engine, recorder, clock });
+  }
+
+  #catalogWriter(): StatusWriter<CatalogStatus> {
+    const events = { Ready: 'True' } as const;
+    return this.#writer<CatalogStatus>({ type: GLM_CATALOGS, decide: decideCatalogWrite, events });
   }
 
   #writer<Status extends PoolStatus | NodeStatus | CatalogStatus>(
@@ -210,4 +267,9 @@ class Leadership {
     const { clock, log, metrics } = this.#options;
     return new Controller({ name, reconcile, clock, log, limits, concurrency: 8, ...(metrics && { metrics }) });
   }
+}
+
+/** A status that names a revision was written when Redis held the tree. */
+function isInForce(status: unknown): boolean {
+  return typeof status === 'object' && status !== null && 'revision' in status;
 }

@@ -33,6 +33,8 @@ export type Publication =
 
 export interface PublicationQuestion extends BindingQuestion {
   readonly perAgentConcurrency: number | null;
+  /** As the pod's label names it; null: none. */
+  readonly pool: string | null;
 }
 
 interface Cached {
@@ -52,7 +54,7 @@ export class Publications {
     this.#options = options;
   }
 
-  /** Pure but for a cache: one composition for all pods of a quota. */
+  /** Pure but for a cache: one composition for all like pods of a quota. */
   decide(question: PublicationQuestion): Publication {
     const { world } = this.#options;
     if (world.current === null) return pending('the caches are not synced yet');
@@ -73,7 +75,7 @@ export class Publications {
   #publish(
     world: CompiledWorld,
     { account, quota }: { readonly account: CompiledAccount; readonly quota: CompiledQuota },
-    { perAgentConcurrency }: PublicationQuestion,
+    { perAgentConcurrency, namespace, pool }: PublicationQuestion,
   ): Publication {
     const { treeKey } = account;
     const state = this.#stateOf(account);
@@ -82,9 +84,10 @@ export class Publications {
     if (redis === null) return pending('the credentials of Redis are not there yet', treeKey);
     const material = this.#materialOf(account);
     if (material === null) return pending(`the account cannot be served: ${account.verdict.message}`, treeKey);
-    const compose = (): SidecarSnapshot =>
-      composeSnapshot({ quota, account, ...material, redis, revision: state.revision, perAgentConcurrency });
-    const key = `${objectId(quota)} ${perAgentConcurrency}`;
+    const attributes = { namespace, ...(pool === null ? {} : { pool }) };
+    const parts = { quota, account, ...material, redis, revision: state.revision, perAgentConcurrency, attributes };
+    const compose = (): SidecarSnapshot => composeSnapshot(parts);
+    const key = `${objectId(quota)} ${perAgentConcurrency} ${namespace}/${pool ?? ''}`;
     // The key of the vendor may change without the world: it is compared by value with the rest of the message.
     const inputs = [world, state, redis, material.credential.apiKey, material.credential.caPem];
     return { kind: 'ready', treeKey, snapshot: this.#encode(key, inputs, compose) };

@@ -110,7 +110,8 @@ async function* publish(options: WatchServiceOptions, admitted: Admitted, stream
 }
 
 function decide(options: WatchServiceOptions, { pod }: Admitted, tree: TreeInUse): Publication {
-  const sidecar = assertSidecar(options.pods.get(pod), pod.uid, options.sidecarImage);
+  const facts = options.pods.get(pod);
+  const sidecar = assertSidecar(facts, pod.uid, options.sidecarImage);
   const [namespace = '', name = ''] = sidecar.binding.split('/');
   const { perAgentConcurrency } = sidecar;
   const question = {
@@ -118,6 +119,7 @@ function decide(options: WatchServiceOptions, { pod }: Admitted, tree: TreeInUse
     serviceAccount: pod.serviceAccount,
     quota: { namespace, name },
     perAgentConcurrency,
+    pool: facts?.pool ?? null,
   };
   let publication = options.publications.decide(question);
   if (publication.kind === 'refused') throw new AppError('forbidden', publication.message);

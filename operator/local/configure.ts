@@ -28,7 +28,7 @@ export async function configureTree(
     if (current && current.revision.leaseCreatedMs > 0)
       throw new AppError('conflict', 'an operator rules this account in that Redis; use another --redis, or none');
     const revision = { ...LOCAL_WRITER, generation: (current?.revision.generation ?? 0) + 1 };
-    const reply = await engine.configure(tree, revision, signal);
+    const reply = await engine.configure(tree, revision, {}, signal);
     if (reply.kind === 'conflict')
       throw new AppError('conflict', `GLMAccount ${reply.namespace}/${reply.name} has the same key in that Redis`);
     // Fenced: another local sidecar wrote between our look and our write; look again.
@@ -37,7 +37,7 @@ export async function configureTree(
 }
 
 export interface Keeping {
-  readonly engine: Pick<AdminEngine, 'loadLibrary' | 'configure' | 'snapshot'>;
+  readonly engine: Pick<AdminEngine, 'loadLibrary' | 'configure' | 'snapshot' | 'tick'>;
   readonly tree: TreeConfig;
   /** What the sidecar was told. */
   readonly revision: Revision;
@@ -46,8 +46,8 @@ export interface Keeping {
 }
 
 /**
- * Puts the tree back under the same revision when Redis was restarted or flushed, and says so when somebody else wrote
- * another one. Runs until `signal` aborts; a Redis that is away is looked at again.
+ * Puts the tree back under the same revision when Redis was restarted or flushed, says so when somebody else wrote
+ * another one, and ticks it while somebody waits. Runs until `signal` aborts; a Redis that is away is looked at again.
  */
 export async function keepConfigured(keeping: Keeping, signal: AbortSignal): Promise<void> {
   const { engine, tree, revision, clock, tell } = keeping;
@@ -57,7 +57,7 @@ export async function keepConfigured(keeping: Keeping, signal: AbortSignal): Pro
     const found = await look(keeping, signal);
     if (found === 'replaced' && before !== found)
       tell('another process replaced the limits in Redis; start this one again with its files');
-    if (found === 'lost' && (await engine.configure(tree, revision, signal)).kind === 'applied')
+    if (found === 'lost' && (await engine.configure(tree, revision, { lost: true }, signal)).kind === 'applied')
       tell('Redis had lost its memory: the limits are in force again, the counters start anew');
     before = found;
   }
@@ -69,6 +69,8 @@ async function look({ engine, tree, revision }: Keeping, signal: AbortSignal): P
   const read = async (): Promise<Found> => {
     const current = await engine.snapshot(tree.key, signal);
     if (current === null) return 'lost';
+    const isWaiting = current.nodes.some(({ queued }) => queued > 0);
+    if (isWaiting) await engine.tick(tree.key, signal);
     return current.revision.generation === revision.generation ? 'kept' : 'replaced';
   };
   try {

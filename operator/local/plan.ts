@@ -53,6 +53,7 @@ export function planLocal(input: PlanInput): LocalDecision {
     previous: new Map(),
     calendar: input.calendar,
     nowMs: input.nowMs,
+    operatorNamespace: null,
   });
   const chosen = choose(world, input.quota);
   if (typeof chosen === 'string') return { ok: false, problems: [chosen] };
@@ -80,7 +81,7 @@ function choose(world: CompiledWorld, asked: ObjectKey | null): CompiledQuota | 
     const found = world.quotas.get(objectId(asked));
     return found ?? `--quota ${objectId(asked)}: the files have no such GLMQuota; they have ${known}`;
   }
-  const [only, ...others] = world.quotas.values();
+  const [only, ...others] = [...world.quotas.values()].filter(({ account, calls }) => account === null || calls);
   if (!only) return 'the files have no GLMQuota; add one with spec.accountRef';
   if (others.length > 0) return `the files have several GLMQuotas; choose one with --quota: ${known}`;
   return only;
@@ -94,6 +95,10 @@ interface Sources {
 function decide(world: CompiledWorld, quota: CompiledQuota, { catalogs, objects }: Sources): LocalDecision {
   const account = quota.account === null ? undefined : world.accounts.get(quota.account);
   const reasons = inactive(world);
+  if (account && !quota.calls) {
+    const message = 'counts calls of other quotas by spec.match; choose one without match';
+    return { ok: false, problems: [`GLMQuota ${objectId(quota)}: ${message}`] };
+  }
   if (!account?.tree || !account.delivery) return { ok: false, problems: reasons };
   const catalog = catalogs.get(account.delivery.catalog);
   const read = readCredential(objects.secrets.get(objectId(account.delivery.secret)));

@@ -49,7 +49,8 @@ export async function runLocal(options: LocalOptions, world: LocalWorld, signal:
   await connection.ready(signal);
   const engine = createAdminEngine({ redis: connection.redis });
   const revision = await configureTree(engine, plan.tree, signal);
-  const snapshot = composeSnapshot({ ...plan, redis, revision, perAgentConcurrency: null });
+  const attributes = { namespace: plan.quota.namespace };
+  const snapshot = composeSnapshot({ ...plan, redis, revision, perAgentConcurrency: null, attributes });
   const file = join(folder.path, 'snapshot.json');
   const demands = { engineVersion: ENGINE_VERSION, minSidecarVersion: MIN_SIDECAR_VERSION };
   await writeFile(file, renderSnapshotFile(snapshot, demands), { mode: 0o600 });

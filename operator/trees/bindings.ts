@@ -20,6 +20,8 @@ export type BindingRefusal =
   | 'QuotaNotGranted'
   /** The quota is in no tree: it never was valid. Time or a correction may help. */
   | 'QuotaNotReady'
+  /** The quota counts other quotas' calls by `match`. */
+  | 'QuotaNotBindable'
   /** The account above the quota does not exist. */
   | 'AccountNotFound'
   /** The account's key may not reach the pod's namespace. */
@@ -37,6 +39,11 @@ export function decideBinding(
   const quota = world.quotas.get(id);
   if (!quota) return refuse('QuotaNotFound', `there is no GLMQuota ${id}; create it or correct the name`);
   if (!quota.consumers) return refuse('QuotaNotReady', `GLMQuota ${id} is not valid: ${quota.verdict.message}`);
+  if (quota.path.length > 0 && !quota.calls)
+    return refuse(
+      'QuotaNotBindable',
+      `GLMQuota ${id} counts calls of other quotas by spec.match; bind to one without match`,
+    );
   const pod = `pods of namespace ${question.namespace}`;
   if (!admits(quota.consumers, quota.namespace, question.namespace, namespaces))
     return refuse(

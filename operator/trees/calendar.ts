@@ -1,6 +1,7 @@
 /** Starts of calendar periods, right across daylight-saving changes. The engine knows no calendar (rule N2). */
 import { Temporal } from 'temporal-polyfill';
 import type { CalendarPeriod } from '../../sidecar/engine/terms.ts';
+import { type Stretches, stretchesOf, type WeeklyHours } from './stretches.ts';
 
 interface Boundaries {
   /** 400 starts of periods, ascending; the running period is among the first 100, so at least 300 lie ahead. */
@@ -15,6 +16,8 @@ interface Boundaries {
  */
 export interface Calendar {
   boundaries(period: CalendarPeriod, timeZone: string, nowMs: number): Boundaries;
+  /** When it is between these hours, in blocks too. */
+  stretches(hours: WeeklyHours, nowMs: number): Stretches;
 }
 
 const COUNT = 400;
@@ -28,17 +31,32 @@ const FIRST_MONDAY = Temporal.PlainDate.from('1970-01-05');
 /** A calendar that remembers the blocks it made last. */
 export function createCalendar(): Calendar {
   const made = new Map<string, Boundaries>();
+  const known = new Map<string, Remembered>();
   return {
+    stretches: (hours, nowMs) => {
+      const key = JSON.stringify(hours);
+      const last = known.get(key);
+      if (last && nowMs >= last.madeAtMs && nowMs < last.made.staleAtMs) return last.made;
+      const fresh = stretchesOf(hours, nowMs);
+      known.set(key, { made: fresh, madeAtMs: nowMs });
+      return fresh;
+    },
     boundaries: (period, timeZone, nowMs) => {
       const key = `${period} ${timeZone}`;
-      const known = made.get(key);
-      const first = known?.boundariesMs[0];
-      if (known && first !== undefined && nowMs >= first && nowMs < known.staleAtMs) return known;
+      const last = made.get(key);
+      const first = last?.boundariesMs[0];
+      if (last && first !== undefined && nowMs >= first && nowMs < last.staleAtMs) return last;
       const fresh = period === 'Hour' ? hours(timeZone, nowMs) : dates(period, timeZone, nowMs);
       made.set(key, fresh);
       return fresh;
     },
   };
+}
+
+/** Stretches made at one time are the same at any later one, until they are stale. */
+interface Remembered {
+  readonly made: Stretches;
+  readonly madeAtMs: number;
 }
 
 function today(timeZone: string, nowMs: number): Temporal.PlainDate {

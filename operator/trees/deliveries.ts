@@ -48,9 +48,10 @@ function decide(root: Root, input: CompileInput, owners: ReadonlyMap<string, str
     );
   const catalog: Catalog | undefined = input.catalogs.get(spec.catalogRef.name);
   if (!catalog) return { delivery: null, fault: null };
-  const { billing, currency } = spec;
+  const { billing, currency, retry, onStoreFailure, durability } = spec;
+  const policies = { retry, onStoreFailure, durability };
   return {
-    delivery: { billing, currency, origin: origin.origin, secret, catalog: spec.catalogRef.name },
+    delivery: { billing, currency, origin: origin.origin, secret, catalog: spec.catalogRef.name, ...policies },
     fault: null,
   };
 }

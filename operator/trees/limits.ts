@@ -1,9 +1,11 @@
 /** Limits as specs state them → limits as the engine counts them: percentages, shared windows, inheritance (rule N3). */
 import { amountIn } from '../api/v1alpha1/amounts.ts';
-import type { LimitSpec } from '../api/v1alpha1/fields.ts';
+import type { AmountSpec } from '../api/v1alpha1/amounts.ts';
+import type { LimitSpec } from '../api/v1alpha1/limits.ts';
 import { describeProblems } from '../api/v1alpha1/parse.ts';
 import type { LimitConfig, NodeName, Resource, Window } from '../../sidecar/engine/terms.ts';
-import { describeWindow, sameWindow, type Windows } from './windows.ts';
+import type { Moment } from './moment.ts';
+import { describeWindow, sameWindow } from './windows.ts';
 
 /** The limit of one name that holds where it is looked at. */
 interface Inherited {
@@ -30,10 +32,10 @@ function percentOf(amount: number, percent: number): number {
 }
 
 /** Resolves a node's limits under what it inherits; all problems in one message. Sorted by name. */
-export function resolveLimits(specs: readonly LimitSpec[], inherited: Inheritance, windows: Windows): ResolvedLimits {
+export function resolveLimits(specs: readonly LimitSpec[], inherited: Inheritance, moment: Moment): ResolvedLimits {
   const problems: string[] = [];
   const limits = specs.flatMap((spec) => {
-    const resolved = resolveLimit(spec, inherited.get(spec.name), windows);
+    const resolved = resolveLimit(spec, inherited.get(spec.name), moment);
     if (typeof resolved !== 'string') return [resolved];
     problems.push(`spec.limits[${spec.name}]: ${resolved}`);
     return [];
@@ -42,19 +44,30 @@ export function resolveLimits(specs: readonly LimitSpec[], inherited: Inheritanc
   return { ok: true, limits: limits.toSorted((a, b) => (a.name < b.name ? -1 : 1)) };
 }
 
-function resolveLimit(spec: LimitSpec, above: Inherited | undefined, windows: Windows): LimitConfig | string {
+function resolveLimit(spec: LimitSpec, above: Inherited | undefined, moment: Moment): LimitConfig | string {
   const resource = spec.resource ?? above?.nearest.resource;
-  const window = spec.window === null ? above?.nearest.window : windows.of(spec.window);
+  const window = spec.window === null ? above?.nearest.window : moment.window(spec.window);
   if (resource === undefined || window === undefined)
     return 'nothing above has a limit of that name; write resource and window';
   if (above) {
     const clash = clashWith(above, resource, window);
     if (clash !== null) return clash;
   }
-  const amount = resolveAmount(spec, resource, above);
+  const amount = resolveAmount(spec.amount, resource, above);
   if (typeof amount === 'string') return amount;
   const limit = { name: spec.name, resource, amount, window };
-  return above ? { ...limit, windowOwner: above.owner } : limit;
+  const owned = above ? { ...limit, windowOwner: above.owner } : limit;
+  return spec.guaranteed === null ? owned : guarantee(owned, spec.guaranteed, above);
+}
+
+function guarantee(limit: LimitConfig, spec: AmountSpec, above: Inherited | undefined): LimitConfig | string {
+  if (!above)
+    return 'guaranteed keeps a part of the limit of this name above free, and there is none; remove guaranteed';
+  if (limit.window.type === 'Sliding') return 'guaranteed is not for Sliding windows; remove it';
+  const guaranteed = resolveAmount(spec, limit.resource, above);
+  if (typeof guaranteed === 'string') return guaranteed;
+  if (guaranteed <= limit.amount) return { ...limit, guaranteed };
+  return 'guaranteed is more than amount, and could never be used; raise amount or lower guaranteed';
 }
 
 function clashWith(above: Inherited, resource: Resource, window: Window): string | null {
@@ -66,12 +79,12 @@ function clashWith(above: Inherited, resource: Resource, window: Window): string
   return null;
 }
 
-function resolveAmount(spec: LimitSpec, resource: Resource, above: Inherited | undefined): number | string {
-  if (spec.amount.kind === 'Percent') {
-    if (!above) return `${spec.amount.percent}% of nothing: no limit of that name above; write an absolute amount`;
-    return percentOf(above.nearest.amount, spec.amount.percent);
+function resolveAmount(spec: AmountSpec, resource: Resource, above: Inherited | undefined): number | string {
+  if (spec.kind === 'Percent') {
+    if (!above) return `${spec.percent}% of nothing: no limit of that name above; write an absolute amount`;
+    return percentOf(above.nearest.amount, spec.percent);
   }
-  const parsed = amountIn(resource, spec.amount.text, 'amount');
+  const parsed = amountIn(resource, spec.text, 'amount');
   return parsed.ok ? parsed.value : describeProblems(parsed.problems);
 }
 
@@ -95,13 +108,14 @@ export function inheritFrom(node: NodeName, limits: readonly LimitConfig[], inhe
 
 /**
  * Last good limits under what holds above them today: amounts stay, calendar boundaries are brought up to date, and a
- * window that the node above no longer has in that form becomes the node's own.
+ * window that the node above no longer has in that form becomes the node's own, with nothing above to keep a part of.
  */
-export function keepLimits(limits: readonly LimitConfig[], inherited: Inheritance, windows: Windows): LimitConfig[] {
-  return limits.map(({ name, resource, amount, window }) => {
-    const kept = { name, resource, amount, window: windows.refreshed(window) };
+export function keepLimits(limits: readonly LimitConfig[], inherited: Inheritance, moment: Moment): LimitConfig[] {
+  return limits.map(({ name, resource, amount, window, guaranteed }) => {
+    const kept = { name, resource, amount, window: moment.window(window) };
     const above = inherited.get(name);
     const shared = above?.nearest.resource === kept.resource && sameWindow(above.nearest.window, kept.window);
-    return shared && above ? { ...kept, windowOwner: above.owner } : kept;
+    if (!shared || !above) return kept;
+    return { ...kept, windowOwner: above.owner, ...(guaranteed === undefined ? {} : { guaranteed }) };
   });
 }

@@ -27,3 +27,10 @@ export function modelNode(model: string): NodeName {
 export function treeKeyOf(account: ObjectKey): TreeKey {
   return hashName(objectId(account), 26);
 }
+
+const LABEL_LENGTH = 63;
+
+/** The value of the label by which pods name their pool: its name, or a stand-in where that is too long for a label. */
+export function poolLabel(name: string): string {
+  return name.length <= LABEL_LENGTH ? name : `${name.slice(0, 40)}-${hashName(name, 20)}`;
+}

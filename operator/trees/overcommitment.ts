@@ -10,6 +10,7 @@ interface Share {
   /** Null: concurrency. */
   readonly resource: Resource | null;
   given: bigint;
+  guaranteed: bigint;
 }
 
 interface Shares {
@@ -22,9 +23,14 @@ export function findOvercommitments(nodes: readonly NodeConfig[]): ReadonlyMap<N
   const shares = new Map<NodeName, Shares>();
   for (const node of nodes) {
     const own = sharesOf(node);
-    for (const { name, has } of own) {
+    // What scope nodes count is counted by the quotas beside them too: it is given to nobody else.
+    for (const { name, has } of node.scope === null ? own : []) {
       const giver = nearestAbove(name, node.parent, shares);
       if (giver) giver.given += BigInt(has);
+    }
+    for (const { name, guaranteed = 0 } of node.limits) {
+      const giver = nearestAbove(`limit ${name}`, node.parent, shares);
+      if (giver) giver.guaranteed += BigInt(guaranteed);
     }
     shares.set(node.name, { parent: node.parent, own });
   }
@@ -48,18 +54,23 @@ function sharesOf({ concurrency, limits }: NodeConfig): readonly Share[] {
     has: amount,
     resource,
     given: 0n,
+    guaranteed: 0n,
   }));
-  if (concurrency !== null) own.push({ name: 'concurrency', has: concurrency, resource: null, given: 0n });
+  if (concurrency !== null)
+    own.push({ name: 'concurrency', has: concurrency, resource: null, given: 0n, guaranteed: 0n });
   return own;
 }
 
 function describe(node: NodeName, own: readonly Share[]): Overcommitment {
-  const over = own.filter(({ has, given }) => given > BigInt(has));
+  const over = own.flatMap(({ name, has, given, guaranteed, resource }) => {
+    const show = (amount: bigint | number): string =>
+      resource === null ? String(amount) : formatAmount(resource, Number(amount));
+    return [
+      ...(given > BigInt(has) ? [`${name} ${show(given)} of ${show(has)}`] : []),
+      ...(guaranteed > BigInt(has) ? [`guaranteed of ${name} ${show(guaranteed)} of ${show(has)}`] : []),
+    ];
+  });
   if (over.length === 0) return null;
   const who = node === ACCOUNT_NODE ? 'quotas of this account' : 'quotas under this one';
-  const what = over.map(({ name, has, given, resource }) => {
-    const show = (amount: number): string => (resource === null ? String(amount) : formatAmount(resource, amount));
-    return `${name} ${show(Number(given))} of ${show(has)}`;
-  });
-  return `${who} are given more than it has: ${what.join(', ')}; each ancestor's limits hold all the same`;
+  return `${who} are given more than it has: ${over.join(', ')}; each ancestor's limits hold all the same`;
 }

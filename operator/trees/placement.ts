@@ -5,11 +5,14 @@
  */
 import type { NodeConfig, NodeName, TreeConfig, TreeKey } from '../../sidecar/engine/terms.ts';
 import { accountLedTo, cycleFault, findRings, type QuotaLink } from './links.ts';
-import { inheritFrom, keepLimits, resolveLimits, type Inheritance } from './limits.ts';
+import { inheritFrom, keepLimits } from './limits.ts';
+import type { Moment } from './moment.ts';
 import { ACCOUNT_NODE, quotaNode } from './names.ts';
-import { rootInheritance, type Root } from './roots.ts';
+import { compileNode, type NodeContext } from './node-config.ts';
+import { belowRoot, type Root } from './roots.ts';
+import { keptSettings, type Above } from './settings.ts';
+import { compileStops } from './stops.ts';
 import type { Fault } from './terms.ts';
-import type { Windows } from './windows.ts';
 
 /** Quotas above one another, besides the account: every call walks them all, inside Redis. */
 const MAX_DEPTH = 15;
@@ -21,7 +24,7 @@ export interface Placed {
   /** Null for a node whose object is gone. */
   readonly link: QuotaLink | null;
   /** What holds below this node. */
-  readonly inheritance: Inheritance;
+  readonly below: Above;
 }
 
 export interface Placement {
@@ -37,7 +40,8 @@ export interface PlacementInput {
   readonly roots: ReadonlyMap<string, Root>;
   readonly links: ReadonlyMap<string, QuotaLink>;
   readonly previous: ReadonlyMap<TreeKey, TreeConfig>;
-  readonly windows: Windows;
+  readonly moment: Moment;
+  readonly operatorNamespace: string | null;
 }
 
 /** Places all quotas. Each round either finds further faults or is the last, so there are no more rounds than quotas. */
@@ -185,42 +189,53 @@ class TreePlacement {
     const children = Map.groupBy(this.#spots.values(), ({ parent }) => parent);
     const account = this.#context.root.nodes?.account;
     if (!account) return;
-    let level = [{ node: ACCOUNT_NODE, inheritance: rootInheritance(account) }];
+    let level = [{ node: ACCOUNT_NODE, below: belowRoot(this.#context.root, account, this.#context.input.moment) }];
     for (let depth = 1; level.length > 0; depth++) {
-      const spots = level.flatMap((above) =>
-        (children.get(above.node) ?? []).map((spot) => ({ spot, inherited: above.inheritance })),
+      const spots = level.flatMap(({ node, below }) =>
+        (children.get(node) ?? []).map((spot) => ({ spot, above: below })),
       );
       spots.sort((a, b) => (a.spot.node < b.spot.node ? -1 : 1));
-      level = spots.flatMap(({ spot, inherited }) => {
-        const placed = this.#config(spot, inherited, depth);
+      level = spots.flatMap(({ spot, above }) => {
+        const placed = this.#config(spot, above, depth);
         if (placed === null) return [];
         this.#placed.set(spot.node, placed);
-        return [{ node: spot.node, inheritance: placed.inheritance }];
+        return [{ node: spot.node, below: placed.below }];
       });
     }
   }
 
-  #config(spot: Spot, inherited: Inheritance, depth: number): Placed | null {
-    const { windows } = this.#context.input;
+  #config(spot: Spot, above: Above, depth: number): Placed | null {
     const { node, parent, link, kept } = spot;
     const spec = link?.quota?.spec;
-    if (kept && depth > MAX_DEPTH) return this.#faultMover(spot);
-    if (kept) {
-      const limits = keepLimits(kept.limits, inherited, windows);
-      const config = { ...kept, parent, limits, stopped: spec?.stop ?? kept.stopped };
-      return { config, link, inheritance: inheritFrom(node, limits, inherited) };
-    }
+    if (kept) return depth > MAX_DEPTH ? this.#faultMover(spot) : this.#stay(spot, kept, above);
     if (!link || !spec) return null;
-    if (depth > MAX_DEPTH) return this.#fault(link, 'TooDeep', `it would be ${TOO_DEEP}`);
-    const resolved = resolveLimits(spec.limits, inherited, windows);
-    if (!resolved.ok) return this.#fault(link, 'InvalidLimits', resolved.message);
-    const { limits } = resolved;
-    const config = { name: node, parent, concurrency: spec.concurrency, rate: spec.rate, limits, stopped: spec.stop };
-    return { config, link, inheritance: inheritFrom(node, limits, inherited) };
+    if (depth > MAX_DEPTH) return this.#fault(link, { reason: 'TooDeep', message: `it would be ${TOO_DEEP}` });
+    const { namespace, name } = link;
+    const compiled = compileNode(spec, { node, parent, namespace, name }, above, this.#nodeContext());
+    if (!compiled.ok) return this.#fault(link, compiled.fault);
+    const { config, settings } = compiled;
+    return { config, link, below: { limits: inheritFrom(node, config.limits, above.limits), settings } };
   }
 
-  #fault(link: QuotaLink, reason: Fault['reason'], message: string): null {
-    this.#context.faults.set(link.id, { reason, message });
+  #nodeContext(): NodeContext {
+    const { input, root } = this.#context;
+    return { moment: input.moment, vendor: root.vendor, operatorNamespace: input.operatorNamespace };
+  }
+
+  /** With what it had. A person's stop and schedules act all the same. */
+  #stay({ node, parent, link }: Spot, kept: NodeConfig, above: Above): Placed {
+    const { moment, vendor } = this.#nodeContext();
+    const spec = link?.quota?.spec ?? null;
+    const limits = keepLimits(kept.limits, above.limits, moment);
+    const context = { moment, vendor: vendor?.schedule ?? null, previous: kept.stops };
+    const stops = spec === null ? kept.stops : compileStops(spec, context);
+    const settings = keptSettings(kept, spec, above.settings, moment);
+    const config = { ...kept, parent, limits, stops };
+    return { config, link, below: { limits: inheritFrom(node, limits, above.limits), settings } };
+  }
+
+  #fault(link: QuotaLink, fault: Fault): null {
+    this.#context.faults.set(link.id, fault);
     return null;
   }
 
@@ -228,7 +243,10 @@ class TreePlacement {
   #faultMover(spot: Spot): null {
     let above = this.#spots.get(spot.parent);
     while (above?.kept) above = this.#spots.get(above.parent);
-    if (above?.link) this.#fault(above.link, 'TooDeep', `a quota under it would be ${TOO_DEEP}`);
+    if (above?.link) {
+      const message = `a quota under it would be ${TOO_DEEP}`;
+      this.#fault(above.link, { reason: 'TooDeep', message });
+    }
     return null;
   }
 

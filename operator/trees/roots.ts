@@ -1,13 +1,18 @@
 /** The account's part of a tree: its own node with the plan's limits, and one node per model. */
 import type { GlmAccount, GlmAccountSpec } from '../api/v1alpha1/glmaccount.ts';
 import { describeProblems } from '../api/v1alpha1/parse.ts';
-import type { Catalog, CatalogModel, CatalogPlan } from '../../sidecar/catalog/terms.ts';
+import type { Catalog, CatalogPlan } from '../../sidecar/catalog/terms.ts';
 import type { LimitConfig, NodeConfig, RateConfig, TreeConfig, TreeKey } from '../../sidecar/engine/terms.ts';
 import { modelsFor, unknownModels } from './catalog.ts';
-import { inheritFrom, resolveLimits, type Inheritance, type ResolvedLimits } from './limits.ts';
-import { ACCOUNT_NODE, modelNode, objectId, OTHER_MODEL_NODE, treeKeyOf, type ObjectKey } from './names.ts';
+import { inheritFrom, resolveLimits, type ResolvedLimits } from './limits.ts';
+import { modelNodes } from './model-nodes.ts';
+import type { Moment } from './moment.ts';
+import { ACCOUNT_NODE, objectId, treeKeyOf, type ObjectKey } from './names.ts';
+import { slots } from './node-config.ts';
+import { accountSettings, keptAccountSettings, type Above } from './settings.ts';
+import { compileStops } from './stops.ts';
 import type { CompileInput, Fault } from './terms.ts';
-import type { Windows } from './windows.ts';
+import { modelNodeFault, type VendorFacts } from './vendor-facts.ts';
 
 /** An account as far as trees are concerned. */
 export interface Root extends ObjectKey {
@@ -20,73 +25,110 @@ export interface Root extends ObjectKey {
   readonly fault: Fault | null;
   /** `account` and the model nodes; null: neither a good spec nor a last good one. */
   readonly nodes: { readonly account: NodeConfig; readonly models: readonly NodeConfig[] } | null;
+  /** What its catalog says; null when that is not to be had. */
+  readonly vendor: VendorFacts | null;
 }
 
 /** All accounts by `namespace/name`, sorted. */
-export function compileRoots(input: CompileInput, windows: Windows): ReadonlyMap<string, Root> {
-  const good = input.accounts.map((account) => goodRoot(account, input, windows));
+export function compileRoots(input: CompileInput, moment: Moment): ReadonlyMap<string, Root> {
+  const good = input.accounts.map((account) => goodRoot(account, input, moment));
   const bad = input.invalid
     .filter((object) => object.kind === 'GLMAccount')
     .map((object) => {
       const fault: Fault = { reason: 'InvalidLimits', message: describeProblems(object.problems) };
-      return faultyRoot({ ...object, account: null }, fault, input, windows);
+      return faultyRoot({ ...object, account: null, vendor: null }, fault, input, moment);
     });
   const sorted = [...good, ...bad].toSorted((a, b) => (a.id < b.id ? -1 : 1));
   return new Map(sorted.map((root) => [root.id, root]));
 }
 
-type Identity = ObjectKey & Pick<Root, 'uid' | 'account'>;
+/** Under this name an account is held whose vendor key another one holds too. */
+export const DUPLICATE_STOP = 'duplicate-account';
 
-function goodRoot(account: GlmAccount, input: CompileInput, windows: Windows): Root {
-  const { name, uid } = account.metadata;
-  const identity = { name, namespace: account.metadata.namespace ?? '', uid: uid ?? '', account };
-  const catalog = input.catalogs.get(account.spec.catalogRef.name);
-  if (!catalog) {
-    const message = `there is no usable GLMCatalog ${account.spec.catalogRef.name}; correct spec.catalogRef or that catalog`;
-    return faultyRoot(identity, { reason: 'UnknownCatalog', message }, input, windows);
-  }
+type Identity = ObjectKey & Pick<Root, 'uid' | 'account' | 'vendor'>;
+
+function goodRoot(account: GlmAccount, input: CompileInput, moment: Moment): Root {
+  const { spec, metadata } = account;
+  const catalog = input.catalogs.get(spec.catalogRef.name);
+  const key = { name: metadata.name, namespace: metadata.namespace ?? '', uid: metadata.uid ?? '', account };
+  const identity = { ...key, vendor: catalog ? vendorOf(spec, catalog) : null };
+  const refuse = (reason: Fault['reason'], message: string): Root =>
+    faultyRoot(identity, { reason, message }, input, moment);
+  if (!catalog || !identity.vendor)
+    return refuse(
+      'UnknownCatalog',
+      `there is no usable GLMCatalog ${spec.catalogRef.name}; correct spec.catalogRef or that catalog`,
+    );
   const unknown = unknownModels(catalog);
-  if (unknown.length > 0) {
-    const message = `GLMCatalog ${account.spec.catalogRef.name} has rows for models it does not list: ${unknown.join(', ')}; list them or remove the rows`;
-    return faultyRoot(identity, { reason: 'UnknownModel', message }, input, windows);
-  }
-  const plan = planOf(account.spec, catalog);
-  if (plan === undefined)
-    return faultyRoot(identity, { reason: 'UnknownPlan', message: unknownPlan(account.spec, catalog) }, input, windows);
-  const limits = accountLimits(account.spec, plan, windows);
-  if (!limits.ok) return faultyRoot(identity, { reason: 'InvalidLimits', message: limits.message }, input, windows);
-  const concurrency = account.spec.concurrency ?? 1;
-  const node: NodeConfig = {
+  if (unknown.length > 0)
+    return refuse(
+      'UnknownModel',
+      `GLMCatalog ${spec.catalogRef.name} has rows for models it does not list: ${unknown.join(', ')}; list them or remove the rows`,
+    );
+  const misnamed = misnamedModels(spec, identity.vendor);
+  if (misnamed !== null) return refuse('UnknownModel', misnamed);
+  const plan = planOf(spec, catalog);
+  if (plan === undefined) return refuse('UnknownPlan', unknownPlan(spec, catalog));
+  const limits = accountLimits(spec, plan, moment);
+  if (!limits.ok) return refuse('InvalidLimits', limits.message);
+  const node = accountNode(spec, limits.limits, { moment, vendor: identity.vendor.schedule, previous: [] });
+  const models = modelNodes(identity.vendor.models, spec, node);
+  return { ...describe(identity), fault: null, nodes: { account: node, models } };
+}
+
+function vendorOf(spec: GlmAccountSpec, { models, schedule }: Catalog): VendorFacts {
+  return { catalog: spec.catalogRef.name, models: modelsFor(models, spec.billing), schedule };
+}
+
+function misnamedModels(spec: GlmAccountSpec, vendor: VendorFacts): string | null {
+  const faults = spec.modelConcurrency.flatMap(({ model }) => modelNodeFault(vendor, model) ?? []);
+  return faults.length === 0 ? null : `spec.modelConcurrency: ${faults.join('; ')}`;
+}
+
+function accountNode(
+  spec: GlmAccountSpec,
+  limits: readonly LimitConfig[],
+  context: Parameters<typeof compileStops>[1],
+): NodeConfig {
+  const { waiting, thresholds, maxClass } = accountSettings(spec, context.moment);
+  return {
     name: ACCOUNT_NODE,
     parent: null,
-    concurrency,
-    rate: account.spec.rate ?? planRate(account.spec),
-    limits: limits.limits,
-    stopped: account.spec.stop,
+    ...slots(spec.concurrency),
+    rate: spec.rate ?? planRate(spec),
+    limits,
+    perCall: [],
+    stops: compileStops(spec, context),
+    scope: null,
+    weight: 1,
+    maxClass,
+    observe: false,
+    maxQueue: waiting.maxLength,
+    breaker: null,
+    thresholds,
   };
-  const models = modelsFor(catalog.models, account.spec.billing);
-  return { ...describe(identity), fault: null, nodes: { account: node, models: modelNodes(models, concurrency) } };
 }
 
 function describe(identity: Identity): Omit<Root, 'fault' | 'nodes'> {
-  const { namespace, name, uid, account } = identity;
-  return { namespace, name, uid, account, id: objectId(identity), treeKey: treeKeyOf(identity) };
+  const { namespace, name, uid, account, vendor } = identity;
+  return { namespace, name, uid, account, vendor, id: objectId(identity), treeKey: treeKeyOf(identity) };
 }
 
-/** Keeps what is in force. A person's stop acts all the same. */
-function faultyRoot(identity: Identity, fault: Fault, input: CompileInput, windows: Windows): Root {
+/** Keeps what is in force. A person's stop and the schedules act all the same. */
+function faultyRoot(identity: Identity, fault: Fault, input: CompileInput, moment: Moment): Root {
   const described = describe(identity);
   const previous = input.previous.get(described.treeKey);
-  return { ...described, fault, nodes: previous ? lastGood(previous, identity.account, windows) : null };
+  return { ...described, fault, nodes: previous ? lastGood(previous, identity, moment) : null };
 }
 
-function lastGood(previous: TreeConfig, account: GlmAccount | null, windows: Windows): Root['nodes'] {
+function lastGood(previous: TreeConfig, { account, vendor }: Identity, moment: Moment): Root['nodes'] {
   const node = previous.nodes.find(({ parent }) => parent === null);
   if (!node) return null;
-  const limits = node.limits.map((limit) => ({ ...limit, window: windows.refreshed(limit.window) }));
-  const stopped = account?.spec.stop ?? node.stopped;
+  const limits = node.limits.map((limit) => ({ ...limit, window: moment.window(limit.window) }));
+  const context = { moment, vendor: vendor?.schedule ?? null, previous: node.stops };
+  const stops = account ? compileStops(account.spec, context) : node.stops;
   return {
-    account: { ...node, limits, stopped },
+    account: { ...node, limits, stops },
     models: previous.nodes.filter(({ name }) => name.startsWith('model:')),
   };
 }
@@ -109,7 +151,7 @@ function planRate(spec: GlmAccountSpec): RateConfig | null {
   return spec.plan?.generation === 'Prompts' ? { intervalUs: 2_500_000, burst: 2 } : null;
 }
 
-function accountLimits(spec: GlmAccountSpec, plan: CatalogPlan | null, windows: Windows): ResolvedLimits {
+function accountLimits(spec: GlmAccountSpec, plan: CatalogPlan | null, moment: Moment): ResolvedLimits {
   const planned: readonly LimitConfig[] = (plan?.limits ?? []).map(({ name, amount, durationMs }) => ({
     name,
     resource: plan?.unit ?? 'Prompts',
@@ -118,7 +160,7 @@ function accountLimits(spec: GlmAccountSpec, plan: CatalogPlan | null, windows: 
   }));
   // The plan's limits stand above the account's own as a parent's would, so that the same rules apply to them.
   const above = inheritFrom(`plan ${plan?.name ?? ''}`, planned, new Map());
-  const own = resolveLimits(spec.limits, above, windows);
+  const own = resolveLimits(spec.limits, above, moment);
   if (!own.ok) return own;
   const problems = own.limits.flatMap((limit) => raised(limit, planned));
   if (problems.length > 0) return { ok: false, message: problems.join('; ') };
@@ -138,19 +180,8 @@ function raised(limit: LimitConfig, planned: readonly LimitConfig[]): string[] {
   return [`spec.limits[${limit.name}]: the plan gives less than that; a limit of the plan may only be lowered`];
 }
 
-function modelNodes(models: readonly CatalogModel[], concurrency: number): readonly NodeConfig[] {
-  const names = new Set([...models.map(({ name }) => modelNode(name)), OTHER_MODEL_NODE]);
-  return [...names].toSorted().map((name) => ({
-    name,
-    parent: ACCOUNT_NODE,
-    concurrency,
-    rate: null,
-    limits: [],
-    stopped: false,
-  }));
-}
-
 /** What the quotas of a root inherit. */
-export function rootInheritance(account: NodeConfig): Inheritance {
-  return inheritFrom(ACCOUNT_NODE, account.limits, new Map());
+export function belowRoot(root: Root, account: NodeConfig, moment: Moment): Above {
+  const settings = root.account ? accountSettings(root.account.spec, moment) : keptAccountSettings(account);
+  return { limits: inheritFrom(ACCOUNT_NODE, account.limits, new Map()), settings };
 }

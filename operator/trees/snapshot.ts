@@ -2,14 +2,11 @@
 import { AppError } from '../../sidecar/base/errors.ts';
 import type { Catalog } from '../../sidecar/catalog/terms.ts';
 import type { SidecarSnapshot } from '../../sidecar/control/terms.ts';
-import type { Revision } from '../../sidecar/engine/terms.ts';
+import type { Attributes, Revision } from '../../sidecar/engine/terms.ts';
 import { modelsFor } from './catalog.ts';
 import type { Credential } from './credentials.ts';
 import { objectId } from './names.ts';
 import type { CompiledAccount, CompiledQuota } from './terms.ts';
-
-/** One call may run no longer. */
-const MAX_RUNTIME_MS = 3_600_000;
 
 export interface SnapshotParts {
   readonly quota: CompiledQuota;
@@ -20,14 +17,19 @@ export interface SnapshotParts {
   readonly revision: Revision;
   /** Of the pool's `perAgent`; null: no limit of its own. */
   readonly perAgentConcurrency: number | null;
+  /** What is known of the pod: its namespace, its pool. */
+  readonly attributes: Attributes;
 }
 
-/** Fails with code `unavailable` when the account has no usable key or origin. */
+/** Fails with code `unavailable` when the account has no usable key or origin, or pods cannot bind to the quota. */
 export function composeSnapshot(parts: SnapshotParts): SidecarSnapshot {
   const { quota, account, catalog, credential } = parts;
   const { delivery } = account;
   if (!delivery)
     throw new AppError('unavailable', `GLMAccount ${objectId(account)} cannot be served: ${account.verdict.message}`);
+  const { calls } = quota;
+  if (!calls)
+    throw new AppError('unavailable', `GLMQuota ${objectId(quota)} cannot be bound: ${quota.verdict.message}`);
   return {
     revision: parts.revision,
     binding: {
@@ -37,7 +39,14 @@ export function composeSnapshot(parts: SnapshotParts): SidecarSnapshot {
       path: quota.path,
       currency: delivery.currency,
       perAgentConcurrency: parts.perAgentConcurrency,
-      maxRuntimeMs: MAX_RUNTIME_MS,
+      maxRuntimeMs: calls.maxRuntimeMs,
+      waiting: calls.waiting,
+      class: calls.class,
+      attributes: parts.attributes,
+      drained: calls.isDrained,
+      durability: delivery.durability,
+      onStoreFailure: delivery.onStoreFailure,
+      retry: delivery.retry,
     },
     catalog: {
       models: modelsFor(catalog.models, delivery.billing),

@@ -5,9 +5,10 @@ import type { Problem } from '../api/v1alpha1/parse.ts';
 import type { ActiveReason } from '../api/v1alpha1/reasons.ts';
 import type { EffectiveLimit } from '../api/v1alpha1/status.ts';
 import type { Catalog, Currency } from '../../sidecar/catalog/terms.ts';
-import type { Billing } from '../../sidecar/control/terms.ts';
+import type { Billing, RetryPolicy, SidecarSnapshot, StoreFailurePolicy } from '../../sidecar/control/terms.ts';
 import type { NodeName, TreeConfig, TreeKey } from '../../sidecar/engine/terms.ts';
 import type { Calendar } from './calendar.ts';
+import type { CallTerms } from './call-terms.ts';
 import type { CredentialReading } from './credentials.ts';
 import type { ObjectKey } from './names.ts';
 
@@ -36,6 +37,8 @@ export interface CompileInput {
   readonly previous: ReadonlyMap<TreeKey, TreeConfig>;
   readonly calendar: Calendar;
   readonly nowMs: number;
+  /** The only namespace whose quotas may be of class System; null: all may. */
+  readonly operatorNamespace: string | null;
 }
 
 /** The `Active` condition of an object. */
@@ -50,7 +53,7 @@ export interface NodeVerdict {
 /** The `Overcommitted` condition: null when the children ask for no more than there is. */
 export type Overcommitment = string | null;
 
-/** Where an account's calls go and who may carry its key. */
+/** Where an account's calls go, and what its sidecars do when they fail. */
 export interface Delivery {
   readonly billing: Billing;
   readonly currency: Currency;
@@ -58,6 +61,9 @@ export interface Delivery {
   /** In the account's namespace. */
   readonly secret: ObjectKey;
   readonly catalog: string;
+  readonly retry: RetryPolicy;
+  readonly onStoreFailure: StoreFailurePolicy;
+  readonly durability: SidecarSnapshot['binding']['durability'];
 }
 
 export interface CompiledAccount extends ObjectKey {
@@ -86,6 +92,8 @@ export interface CompiledQuota extends ObjectKey {
   readonly path: readonly NodeName[];
   /** Null for a quota whose spec does not parse. */
   readonly consumers: Consumers | null;
+  /** Null: it is in no tree, or counts by `match`, so that no pod is bound to it. */
+  readonly calls: CallTerms | null;
   readonly verdict: NodeVerdict;
   readonly overcommitted: Overcommitment;
   readonly effective: readonly EffectiveLimit[];
@@ -95,7 +103,7 @@ export interface CompiledWorld {
   /** By `namespace/name`, in that order. */
   readonly accounts: ReadonlyMap<string, CompiledAccount>;
   readonly quotas: ReadonlyMap<string, CompiledQuota>;
-  /** When calendar windows need new boundaries: compile again at this time even if nothing changed; null: never. */
+  /** When windows, stops or verdicts become others by themselves: compile again then; null: never. */
   readonly staleAtMs: number | null;
 }
 

@@ -1,36 +1,5 @@
-/** Windows of limits: from specs, compared, described. */
-import type { WindowSpec } from '../api/v1alpha1/fields.ts';
+/** Windows of limits: compared, described. */
 import type { Window } from '../../sidecar/engine/terms.ts';
-import type { Calendar } from './calendar.ts';
-
-/** Makes windows at one moment and remembers when the first of them needs new boundaries. */
-export class Windows {
-  readonly #calendar: Calendar;
-  readonly #nowMs: number;
-  #staleAtMs: number | null = null;
-
-  constructor(calendar: Calendar, nowMs: number) {
-    this.#calendar = calendar;
-    this.#nowMs = nowMs;
-  }
-
-  get staleAtMs(): number | null {
-    return this.#staleAtMs;
-  }
-
-  of(spec: WindowSpec): Window {
-    if (spec.type !== 'Calendar') return spec;
-    const { period, timeZone } = spec;
-    const { boundariesMs, staleAtMs } = this.#calendar.boundaries(period, timeZone, this.#nowMs);
-    this.#staleAtMs = Math.min(staleAtMs, this.#staleAtMs ?? staleAtMs);
-    return { type: 'Calendar', period, timeZone, boundariesMs };
-  }
-
-  /** The same window with boundaries of today. */
-  refreshed(window: Window): Window {
-    return this.of(window);
-  }
-}
 
 /** Whether two windows are the same by identity: type, duration, zone (rule W4). */
 export function sameWindow(a: Window, b: Window): boolean {

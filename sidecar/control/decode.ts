@@ -1,6 +1,5 @@
 /** From the wire to what the sidecar works with. Everything is checked here; nothing behind it checks again. */
 import type {
-  Binding,
   Catalog as WireCatalog,
   Redis,
   Revision as WireRevision,
@@ -12,7 +11,8 @@ import { AppError } from '../base/errors.ts';
 import type { CatalogSchedule, Currency } from '../catalog/terms.ts';
 import { parseRedisUrl } from '../engine/redis-url.ts';
 import type { Revision } from '../engine/terms.ts';
-import { BILLINGS, CURRENCIES, ERROR_CLASSES } from './enums.ts';
+import { decodeBinding } from './decode-binding.ts';
+import { BILLINGS, ERROR_CLASSES } from './enums.ts';
 import { integer, known, optional, present, text, within } from './fields.ts';
 import type { SidecarSnapshot } from './terms.ts';
 import { isOlder, type SidecarVersion } from './version.ts';
@@ -50,18 +50,6 @@ function decodeRevision(revision: WireRevision): Revision {
     leaseCreatedMs: integer(revision.leaseCreatedMs, 'revision.lease_created_ms'),
     transitions: integer(revision.transitions, 'revision.transitions'),
     generation: integer(revision.generation, 'revision.generation'),
-  };
-}
-
-function decodeBinding(binding: Binding): SidecarSnapshot['binding'] {
-  return {
-    treeKey: text(binding.treeKey, /^[a-z2-7]{26}$/, 'binding.tree_key'),
-    quota: text(binding.quota, /^[^/]{1,253}\/[^/]{1,253}$/, 'binding.quota'),
-    leaf: text(binding.leaf, /^.{1,600}$/, 'binding.leaf'),
-    path: binding.path,
-    currency: known(CURRENCIES, binding.currency, 'binding.currency'),
-    perAgentConcurrency: binding.perAgentConcurrency === 0 ? null : binding.perAgentConcurrency,
-    maxRuntimeMs: integer(binding.maxRuntimeMs, 'binding.max_runtime_ms'),
   };
 }
 

@@ -1,13 +1,21 @@
 /** What `decode.ts` reads. Used by the operator for the wire and by local mode for its file. */
 import { create, type MessageInitShape, toJsonString } from '@bufbuild/protobuf';
 import {
+  type BindingSchema,
   type CatalogSchema,
   type ScheduleSchema,
   type Snapshot,
   SnapshotSchema,
 } from '../../proto/gen/glmquota/v1/control_pb.ts';
 import type { CatalogSchedule } from '../catalog/terms.ts';
-import { WIRE_BILLING, WIRE_ERROR_CLASS } from './enums.ts';
+import {
+  WIRE_BILLING,
+  WIRE_DURABILITY,
+  WIRE_ERROR_CLASS,
+  WIRE_PRIORITY_CLASS,
+  WIRE_STORE_POLICY,
+  WIRE_WAIT_MODE,
+} from './enums.ts';
 import type { SidecarSnapshot } from './terms.ts';
 
 /** What the sender demands of its readers. */
@@ -29,15 +37,7 @@ export function encodeSnapshot(snapshot: SidecarSnapshot, demands: SnapshotDeman
     },
     engineVersion: demands.engineVersion,
     minSidecarVersion: demands.minSidecarVersion,
-    binding: {
-      treeKey: binding.treeKey,
-      quota: binding.quota,
-      leaf: binding.leaf,
-      path: [...binding.path],
-      currency: binding.currency,
-      perAgentConcurrency: binding.perAgentConcurrency ?? 0,
-      maxRuntimeMs: BigInt(binding.maxRuntimeMs),
-    },
+    binding: encodeBinding(binding),
     catalog: encodeCatalog(snapshot.catalog),
     upstream: {
       origin: upstream.origin,
@@ -54,6 +54,36 @@ export function encodeSnapshot(snapshot: SidecarSnapshot, demands: SnapshotDeman
       sentinelPassword: redis.sentinel?.password ?? '',
     },
   });
+}
+
+function encodeBinding(binding: SidecarSnapshot['binding']): MessageInitShape<typeof BindingSchema> {
+  const { waiting, onStoreFailure, retry } = binding;
+  return {
+    treeKey: binding.treeKey,
+    quota: binding.quota,
+    leaf: binding.leaf,
+    path: [...binding.path],
+    currency: binding.currency,
+    perAgentConcurrency: binding.perAgentConcurrency ?? 0,
+    maxRuntimeMs: BigInt(binding.maxRuntimeMs),
+    waiting: { mode: WIRE_WAIT_MODE[waiting.mode], maxWaitMs: BigInt(waiting.maxWaitMs) },
+    defaultClass: WIRE_PRIORITY_CLASS[binding.class.default],
+    maxClass: WIRE_PRIORITY_CLASS[binding.class.max],
+    attributes: { ...binding.attributes },
+    drained: binding.drained,
+    durability: WIRE_DURABILITY[binding.durability],
+    onStoreFailure: {
+      policy: WIRE_STORE_POLICY[onStoreFailure.policy],
+      localSharePercent: onStoreFailure.localSharePercent,
+      maxDurationMs: BigInt(onStoreFailure.maxDurationMs),
+    },
+    retry: {
+      maxAttempts: retry.maxAttempts,
+      baseDelayMs: BigInt(retry.baseDelayMs),
+      factorPermille: retry.factorPermille,
+      maxDelayMs: BigInt(retry.maxDelayMs),
+    },
+  };
 }
 
 /** The text of a file that `fileSource` reads. It holds the key: write it readable by its owner only. */

@@ -38,6 +38,8 @@ export interface SidecarSnapshot {
     readonly class: { readonly default: PriorityClass; readonly max: PriorityClass };
     /** What pod and pool say about its calls: scope nodes match on it, callers cannot change it. */
     readonly attributes: Attributes;
+    /** A person wants the calls of this binding ended now: running ones are cut and settled, waiting ones given up. */
+    readonly drained: boolean;
     /** `Strict`: a grant is confirmed by a replica before the first byte goes out. */
     readonly durability: 'Async' | 'Strict';
     readonly onStoreFailure: StoreFailurePolicy;

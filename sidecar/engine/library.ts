@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { AppError } from '../base/errors.ts';
 import { ENGINE_CONSTANTS } from './constants.ts';
 import { isFormRefused } from './redis-errors.ts';
+import { scopeFiles } from './lua-scope.ts';
 import { LUA_FILES, LUA_SOURCES, OPERATIONS } from './lua-source.ts';
 
 export type Operation = (typeof OPERATIONS)[number];
@@ -11,7 +12,7 @@ export type Operation = (typeof OPERATIONS)[number];
  * Raised whenever keys, records, ARGV or replies change, so that old and new code can run side by side on one server
  * during an upgrade.
  */
-export const ENGINE_VERSION = 'q1';
+export const ENGINE_VERSION = 'q2';
 
 /** Versions before this one that a server keeps: sidecars may be two behind the operator. */
 const VERSIONS_BEHIND = 2;
@@ -39,7 +40,7 @@ export function assembleLibrary({ version, source }: LibraryVariant = PRODUCTION
   const register = `local function register(name, callback, flags)
   redis.register_function({ function_name = '${version}_' .. name, callback = callback, flags = flags })
 end`;
-  return [`#!lua name=glmquota_${version}`, ...constants(), register, source, ...files(LUA_FILES)].join('\n');
+  return [`#!lua name=glmquota_${version}`, constants(), register, source, files(LUA_FILES)].join('\n');
 }
 
 /** What each operation's file registers it with: `allow-oom`, `no-writes` or nothing. */
@@ -71,16 +72,17 @@ local function register(name, callback)
 end`;
   const needed = LUA_FILES.slice(0, LUA_FILES.indexOf(operation) + 1);
   const shebang = flags.length === 0 ? '#!lua' : `#!lua flags=${flags.join(',')}`;
-  const text = [shebang, ...constants(), register, source, ...files(needed), 'return operation(KEYS, ARGV)'].join('\n');
+  const text = [shebang, constants(), register, source, files(needed), 'return operation(KEYS, ARGV)'].join('\n');
   return { text, sha: createHash('sha1').update(text).digest('hex') };
 }
 
-function constants(): readonly string[] {
-  return Object.entries(ENGINE_CONSTANTS).map(([name, value]) => `local ${name} = ${value}`);
+function constants(): string {
+  const [names, values] = [Object.keys(ENGINE_CONSTANTS), Object.values(ENGINE_CONSTANTS)];
+  return `local ${names.join(', ')} = ${values.join(', ')}`;
 }
 
-function files(names: readonly (typeof LUA_FILES)[number][]): readonly string[] {
-  return names.map((name) => `-- ${name}.lua\n${LUA_SOURCES[name]}`);
+function files(names: readonly (typeof LUA_FILES)[number][]): string {
+  return scopeFiles(names.map((name) => ({ name, text: LUA_SOURCES[name] })));
 }
 
 /** One server that takes commands; its errors are Redis' own. */

@@ -18,8 +18,11 @@ import type {
 /** What a sidecar may do to its tree. Every method fails with AppError `unavailable` when Redis cannot be asked. */
 export interface SidecarEngine {
   acquire(request: AcquireRequest, signal?: AbortSignal): Promise<Verdict>;
-  /** Marks the lease alive before its first byte is sent (rule T2); false: it is gone, do not send. */
-  claim(lease: LeaseRef, signal?: AbortSignal): Promise<boolean>;
+  /**
+   * Marks the lease alive before its first byte is sent (rule T2); false: it is gone, do not send. `confirm`: a replica has
+   * it before this resolves (strict trees); fails with `unavailable` when none says so in time.
+   */
+  claim(lease: LeaseRef, options?: { readonly confirm?: boolean }, signal?: AbortSignal): Promise<boolean>;
   settle(settlements: readonly Settlement[], signal?: AbortSignal): Promise<readonly SettleReply[]>;
   /**
    * Settles and asks in one step. With another id: the newcomer never jumps the queue (rule Q9). With the same id it is a
@@ -33,8 +36,12 @@ export interface SidecarEngine {
   cancel(id: string, options?: { readonly keepPlace?: boolean }, signal?: AbortSignal): Promise<void>;
   /** Does what is due by time. Null: nothing more is due by time; else when to ask again (logical time). */
   tick(signal?: AbortSignal): Promise<{ readonly serverNowMs: number; readonly nextTickMs: number | null }>;
-  /** Grants and denials of this owner's waiters as they happen, at most once each: beats tell what got lost. */
-  notices(owner: string, signal: AbortSignal): AsyncIterable<Notice>;
+  /**
+   * Grants and denials of this owner's waiters as they happen, at most once each: beats tell what got lost. Ends with the
+   * signal. `opened` is called whenever the subscription stands, also after a lost connection: what was pushed before is
+   * then asked for by a beat.
+   */
+  notices(owner: string, signal: AbortSignal, opened?: () => void): AsyncIterable<Notice>;
   /** Extends the owner's leases; tells which of them are no longer there. */
   beat(request: BeatRequest, signal?: AbortSignal): Promise<BeatReply>;
   /** Announces a process and the leases it still runs; after an `epoch` verdict this comes first (rule T7, T4). */
@@ -61,6 +68,8 @@ export type BeatReply =
       readonly kind: 'alive';
       readonly epoch: number;
       readonly serverNowMs: number;
+      /** Owners that are registered, this one included: what a share of a limit is divided by (rule F4). */
+      readonly owners: number;
       /** Leases and waiters that are no longer there. */
       readonly lost: readonly string[];
       readonly waiting: readonly { readonly id: string; readonly position: number; readonly etaMs: number | null }[];
@@ -92,7 +101,12 @@ export interface RegisterRequest {
 export interface AdminEngine {
   /** Loads the function library this code was built with; keeps older versions. */
   loadLibrary(signal?: AbortSignal): Promise<void>;
-  configure(tree: TreeConfig, revision: Revision, signal?: AbortSignal): Promise<ConfigureReply>;
+  configure(
+    tree: TreeConfig,
+    revision: Revision,
+    options?: ConfigureOptions,
+    signal?: AbortSignal,
+  ): Promise<ConfigureReply>;
   /** What `snapshot().configHash` says once this tree was configured: tells whether Redis holds it. */
   hashOf(tree: TreeConfig): string;
   /**
@@ -121,6 +135,25 @@ export interface AdminEngine {
   resetWindow(key: TreeKey, node: NodeName, limit: string, signal?: AbortSignal): Promise<boolean>;
   /** Brings a window in line with the vendor's own counter (rule N5). */
   calibrate(key: TreeKey, reading: Calibration, signal?: AbortSignal): Promise<CalibrationReply>;
+}
+
+export interface ConfigureOptions {
+  /** Redis lost a tree that existed: where it has no state of it, owners get time to register first (rule T7). */
+  readonly lost?: boolean;
+  /** What was used when it was last looked at; only read where Redis has no state of the tree (rule F3). */
+  readonly checkpoint?: Checkpoint;
+}
+
+/** Use of the windows that still run. Limits it names and the tree lacks are skipped. */
+export interface Checkpoint {
+  readonly usage: readonly {
+    readonly node: NodeName;
+    readonly limit: string;
+    /** Settled and reserved, in the limit's integer unit. */
+    readonly used: number;
+    /** When the running window opened (wall time); null: it does not open at a time, as Sliding ones. */
+    readonly anchorMs: number | null;
+  }[];
 }
 
 /** What the vendor's usage API said about one window of the account. */

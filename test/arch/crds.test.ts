@@ -91,6 +91,10 @@ describe.each(Object.entries(KINDS))('%s', (kind, { file, parse, status }) => {
     expect(known.toSorted()).toEqual(fieldsOf(specSchema!).toSorted());
   });
 
+  test('the definition fits into the annotation of kubectl apply', () => {
+    expect(readFileSync(join(folder, file)).length).toBeLessThan(250_000);
+  });
+
   test.runIf(status)('the status type has exactly the fields of the definition’s status', () => {
     expect(Object.keys(status!).toSorted()).toEqual(fieldsOf(statusSchema!).toSorted());
   });

@@ -16,7 +16,7 @@ import type {
 
 /** Reads the time from `q:{tree}:clock` (µs) and the identity from `q:{tree}:identity`. */
 export const INJECTED: LibraryVariant = {
-  version: 'q1test',
+  version: 'q2test',
   source: `
 local function beside(keys, suffix) return redis.call('GET', string.sub(keys.meta, 1, -2) .. suffix) end
 local function read_clock_us(keys) return tonumber(beside(keys, 'clock')) end
@@ -118,8 +118,14 @@ function spied(sidecar: SidecarEngine): Pick<TestEngine, 'sidecar' | 'knownEpoch
       ...sidecar,
       acquire: async (...args) => {
         const verdict = await sidecar.acquire(...args);
-        if (verdict.kind === 'granted') learn(verdict.epoch);
+        if (verdict.kind === 'granted' || verdict.kind === 'queued') learn(verdict.epoch);
         return verdict;
+      },
+      swap: async (...args) => {
+        const swapped = await sidecar.swap(...args);
+        const { verdict } = swapped;
+        if (verdict.kind === 'granted' || verdict.kind === 'queued') learn(verdict.epoch);
+        return swapped;
       },
       beat: async (...args) => {
         const reply = await sidecar.beat(...args);

@@ -1,6 +1,6 @@
 /** Amounts as people write them (`10`, `"2.5"`) and as the engine counts them (integers: micro-credits, nano-currency). */
 import { RESOURCES, type Resource } from '../../../sidecar/engine/terms.ts';
-import { parseWith, string, withDefault, type Parsed, type Parser } from './parse.ts';
+import { oneOf, optional, parseWith, string, type Parsed, type Parser } from './parse.ts';
 import { decimal } from './scalars.ts';
 
 /** Digits behind the point that a resource keeps; the engine counts in units of 10^-digits. */
@@ -13,6 +13,8 @@ const DIGITS: Readonly<Record<Resource, number>> = {
   Tokens: 0,
   Credits: 6,
   Cost: 9,
+  CostUnits: 0,
+  RuntimeSeconds: 0,
 };
 
 /**
@@ -66,8 +68,7 @@ export const amount: Parser<AmountSpec> = (input, at) => {
   return percent > 100 ? at.fail('must be at most 100%') : { kind: 'Percent', percent };
 };
 
+export const resource: Parser<Resource> = oneOf(RESOURCES);
+
 /** Names a resource; null when the field is absent. */
-export const resourceOrNull: Parser<Resource | null> = withDefault<Resource | null>((input, at) => {
-  const found = RESOURCES.find((each) => each === input);
-  return found ?? at.fail(`must be one of ${RESOURCES.join(', ')}`);
-}, null);
+export const resourceOrNull: Parser<Resource | null> = optional(resource);

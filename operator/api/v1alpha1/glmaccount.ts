@@ -1,22 +1,30 @@
 /** GLMAccount: the root of a tree, what is bought from the vendor. */
 import type { Currency } from '../../../sidecar/catalog/terms.ts';
-import type { Billing } from '../../../sidecar/control/terms.ts';
-import type { RateConfig } from '../../../sidecar/engine/terms.ts';
-import { absoluteAmount } from './amounts.ts';
+import type { Billing, RetryPolicy, SidecarSnapshot, StoreFailurePolicy } from '../../../sidecar/control/terms.ts';
+import type { BreakerConfig, RateConfig } from '../../../sidecar/engine/terms.ts';
+import { breaker, onStoreFailure, retry } from './account-policies.ts';
 import {
   concurrency,
-  limits,
+  DEFAULT_CONCURRENCY,
+  modelConcurrency,
+  rate,
+  type ConcurrencySpec,
+  type ModelConcurrencySpec,
+} from './concurrency.ts';
+import {
+  childrenGrant,
   localRef,
   namespaceGrant,
-  rate,
   SAME_NAMESPACE,
-  stopped,
-  type LimitSpec,
+  type ChildrenGrant,
   type LocalRef,
   type NamespaceGrant,
 } from './fields.ts';
-import { checked, object, oneOf, optional, string, withDefault, type Parsed, type Parser } from './parse.ts';
+import { accountLimits, type LimitSpec } from './limits.ts';
+import { checked, mapped, object, oneOf, optional, string, withDefault, type Parsed, type Parser } from './parse.ts';
 import { parseResource, type Resource } from './resource.ts';
+import { schedules, stop, type ScheduleSpec, type StopSpec } from './stops.ts';
+import { alerts, waiting, type Thresholds, type WaitingSpec } from './waiting.ts';
 
 export type Region = 'International' | 'China' | 'Custom';
 
@@ -39,14 +47,22 @@ export interface GlmAccountSpec {
   readonly credentialSecretRef: LocalRef;
   readonly keyDelivery: KeyDelivery;
   readonly currency: Currency;
-  /** Calls in flight at once over all models; null: 1. */
-  readonly concurrency: number | null;
+  /** Calls in flight at once over all models, and for each model that `modelConcurrency` does not name. */
+  readonly concurrency: ConcurrencySpec;
+  readonly modelConcurrency: readonly ModelConcurrencySpec[];
   /** Null: what the plan's generation asks for, else none. */
   readonly rate: RateConfig | null;
   readonly limits: readonly LimitSpec[];
+  readonly waiting: WaitingSpec;
+  readonly retry: RetryPolicy;
+  readonly breaker: BreakerConfig;
+  readonly onStoreFailure: StoreFailurePolicy;
+  readonly durability: SidecarSnapshot['binding']['durability'];
   /** Namespaces whose quotas may hang here. */
-  readonly children: NamespaceGrant;
-  readonly stop: boolean;
+  readonly children: ChildrenGrant;
+  readonly stop: StopSpec | null;
+  readonly schedules: readonly ScheduleSpec[];
+  readonly alerts: Thresholds | null;
   readonly catalogRef: LocalRef;
 }
 
@@ -69,17 +85,27 @@ const fields: Parser<GlmAccountSpec> = object<GlmAccountSpec>({
     { mode: 'Sidecar', namespaces: SAME_NAMESPACE },
   ),
   currency: withDefault(oneOf(['USD', 'CNY']), 'USD'),
-  concurrency,
+  concurrency: mapped(concurrency, (value) => value ?? DEFAULT_CONCURRENCY),
+  modelConcurrency,
   rate,
-  limits: limits(absoluteAmount),
-  children: namespaceGrant,
-  stop: stopped,
+  limits: accountLimits,
+  waiting,
+  retry,
+  breaker,
+  onStoreFailure,
+  durability: withDefault(oneOf(['Async', 'Strict']), 'Async'),
+  children: childrenGrant,
+  stop,
+  schedules,
+  alerts,
   catalogRef: withDefault(localRef, { name: 'default' }),
 });
 
-const spec: Parser<GlmAccountSpec> = checked(fields, ({ plan, billing }, at) => {
-  if (plan !== null && billing === 'PayAsYouGo')
+const spec: Parser<GlmAccountSpec> = checked(fields, (account, at) => {
+  if (account.plan !== null && account.billing === 'PayAsYouGo')
     at.child('plan').fail('pay-as-you-go has no plan; remove plan or set billing: CodingPlan');
+  if (account.concurrency.mode === 'Fixed' && account.modelConcurrency.some(({ start }) => start !== null))
+    at.child('modelConcurrency').fail('start is only read with concurrency.mode: Adaptive; remove it');
 });
 
 /** Parses a GLMAccount object; status is ignored. */

@@ -26,7 +26,7 @@ import {
   type Place,
 } from './parse.ts';
 import { parseResource, type Resource } from './resource.ts';
-import { decimal, durationMs, instantMs, label, timeZone } from './scalars.ts';
+import { decimal, durationMs, instantMs, label, minuteOfDay, modelName, timeZone } from './scalars.ts';
 
 /** The catalog that the operator ships and updates. */
 export const DEFAULT_CATALOG = 'default';
@@ -73,12 +73,6 @@ const CLASSES: readonly ErrorClass[] = [
   'Retry',
 ];
 
-const modelName = string({
-  min: 1,
-  max: 64,
-  pattern: /^[a-z0-9]([a-z0-9._:/-]*[a-z0-9])?$/,
-  hint: 'must be a model name in lower case, such as glm-5.3',
-});
 const suffix = string({
   min: 1,
   max: 16,
@@ -161,11 +155,6 @@ const plan: Parser<CatalogPlan> = mapped(
       durationMs: limit.duration,
     })),
   }),
-);
-
-const minuteOfDay = mapped(
-  string({ max: 5, pattern: /^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$/, hint: 'must be a time of day such as 14:00' }),
-  (text) => Number(text.slice(0, 2)) * 60 + Number(text.slice(3)),
 );
 
 const peakHours = mapped(

@@ -32,6 +32,7 @@ export type PoolReason =
   | 'QuotaNotFound'
   | 'QuotaNotGranted'
   | 'QuotaNotReady'
+  | 'QuotaNotBindable'
   | 'AccountNotFound'
   | 'KeyDeliveryForbidden'
   | 'CredentialMissing'

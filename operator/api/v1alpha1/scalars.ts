@@ -11,6 +11,20 @@ export function label(max = 63): Parser<string> {
   });
 }
 
+/** A routed model's name, as catalogs list it. */
+export const modelName: Parser<string> = string({
+  min: 1,
+  max: 64,
+  pattern: /^[a-z0-9]([a-z0-9._:/-]*[a-z0-9])?$/,
+  hint: 'must be a model name in lower case, such as glm-5.3',
+});
+
+/** A time of day such as `14:00`, or `24:00` → minutes since midnight. */
+export const minuteOfDay: Parser<number> = mapped(
+  string({ max: 5, pattern: /^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$/, hint: 'must be a time of day such as 14:00' }),
+  (text) => Number(text.slice(0, 2)) * 60 + Number(text.slice(3)),
+);
+
 const UNIT_MS = { h: 3_600_000, m: 60_000, s: 1000, ms: 1 } as const;
 
 /** `1h30m`, `4m`, `250ms` → milliseconds; 1 ms to `maxMs` unless `minMs` says otherwise. */

@@ -39,14 +39,29 @@ export interface ModelConcurrency {
   readonly name: string;
   readonly limit: number;
   readonly inFlight: number;
+  /** Absent: none. */
+  readonly queued?: number;
+  /** Absent: closed. */
+  readonly breaker?: 'Open' | 'HalfOpen';
 }
 
 export interface ConcurrencyStatus {
   /** Absent: no limit of its own. */
   readonly limit?: number;
   readonly inFlight: number;
-  /** On accounts: every model with calls in flight. */
+  /** Calls that wait with this node on their path. */
+  readonly queued: number;
+  /** On accounts: every model with calls in flight or waiting, or with a breaker that is not closed. */
   readonly models?: readonly ModelConcurrency[];
+}
+
+/** What became of the annotation `glmquota.io/reset-window`. */
+export interface ResetStatus {
+  /** The annotation's value. */
+  readonly request: string;
+  readonly result: 'Done' | 'NoSuchLimit' | 'Malformed' | 'Outdated';
+  /** RFC 3339. */
+  readonly at: string;
 }
 
 /** Status of GLMAccount and of GLMQuota. */
@@ -62,6 +77,7 @@ export interface NodeStatus {
   readonly blockedBy?: string;
   /** RFC 3339: when that limit may admit again, if it is known. */
   readonly until?: string;
+  readonly reset?: ResetStatus;
   /** `<leaseCreatedMs>.<transitions>.<generation>` of the tree in Redis. */
   readonly revision?: string;
 }
@@ -123,12 +139,19 @@ export const NODE_STATUS_FIELDS: Readonly<Record<Paths<NodeStatus>, true>> = {
   concurrency: true,
   'concurrency.limit': true,
   'concurrency.inFlight': true,
+  'concurrency.queued': true,
   'concurrency.models': true,
   'concurrency.models[].name': true,
   'concurrency.models[].limit': true,
   'concurrency.models[].inFlight': true,
+  'concurrency.models[].queued': true,
+  'concurrency.models[].breaker': true,
   blockedBy: true,
   until: true,
+  reset: true,
+  'reset.request': true,
+  'reset.result': true,
+  'reset.at': true,
   revision: true,
 };
 

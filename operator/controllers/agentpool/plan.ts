@@ -1,25 +1,17 @@
 /** A pool's Deployment and status, from facts alone. */
 import type { AgentPool } from '../../api/v1alpha1/agentpool.ts';
-import { ANNOTATION_CONCURRENCY, ANNOTATION_QUOTA, LABEL_INJECT } from '../../api/v1alpha1/labels.ts';
+import { ANNOTATION_CONCURRENCY, ANNOTATION_QUOTA, LABEL_INJECT, LABEL_POOL } from '../../api/v1alpha1/labels.ts';
 import type { PoolReason } from '../../api/v1alpha1/reasons.ts';
 import { API_VERSION } from '../../api/v1alpha1/resource.ts';
 import type { PoolStatus } from '../../api/v1alpha1/status.ts';
 import { type Condition, nextConditions } from '../../runtime/conditions.ts';
 import type { KubeIntent } from '../../runtime/resources.ts';
 import type { BindingDecision } from '../../trees/bindings.ts';
-import { hashName } from '../../../sidecar/base/ids.ts';
-
-export const POOL_LABEL = 'glmquota.io/pool';
-const LABEL_VALUE_LENGTH = 63;
-
-/** The value of the pods' label: the pool's name, or a stand-in where that is too long for a label. */
-export function poolLabel(name: string): string {
-  return name.length <= LABEL_VALUE_LENGTH ? name : `${name.slice(0, 40)}-${hashName(name, 20)}`;
-}
+import { poolLabel } from '../../trees/names.ts';
 
 /** For `status.selector`, which /scale shows to autoscalers. */
 export function poolSelector(name: string): string {
-  return `${POOL_LABEL}=${poolLabel(name)}`;
+  return `${LABEL_POOL}=${poolLabel(name)}`;
 }
 
 /** The quota a pool is bound to, with its namespace. */
@@ -39,7 +31,7 @@ export function serviceAccountOf({ spec }: AgentPool): string {
 export function planDeployment(pool: AgentPool): KubeIntent {
   const { metadata, spec } = pool;
   const namespace = metadata.namespace ?? '';
-  const label = { [POOL_LABEL]: poolLabel(metadata.name) };
+  const label = { [LABEL_POOL]: poolLabel(metadata.name) };
   const quota = quotaOf(pool);
   const { template, perAgent } = spec;
   return {

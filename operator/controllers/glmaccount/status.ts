@@ -3,14 +3,10 @@ import { readCredentialFacts } from '../../trees/credentials.ts';
 import type { CompiledAccount, NodeVerdict } from '../../trees/terms.ts';
 import { ACCOUNT_NODE } from '../../trees/names.ts';
 import type { KubeClient } from '../../runtime/client.ts';
-import { readConditions } from '../../runtime/conditions.ts';
 import { DONE, type Outcome } from '../../runtime/controller.ts';
 import type { GlmAccount } from '../../api/v1alpha1/glmaccount.ts';
-import type { Clock } from '../../../sidecar/base/clock.ts';
-import { planNodeStatus } from '../node-status/plan.ts';
+import type { NodeReports } from '../node-status/reports.ts';
 import { isCurrent, type SyncBoard, type SyncState } from '../node-status/sync-state.ts';
-import type { NodeStatus } from '../../api/v1alpha1/status.ts';
-import type { StatusWriter } from '../status/writer.ts';
 import { type Observed, SECRETS } from '../world/kinds.ts';
 import type { TreeHashes } from '../world/tree-hashes.ts';
 import type { World } from '../world/world.ts';
@@ -20,9 +16,8 @@ export interface AccountStatusOptions {
   readonly board: SyncBoard;
   readonly hashes: TreeHashes;
   readonly accounts: { get(key: string): Observed<GlmAccount> | undefined };
-  readonly writer: StatusWriter<NodeStatus>;
+  readonly reports: NodeReports;
   readonly client: Pick<KubeClient, 'get'>;
-  readonly clock: Clock;
 }
 
 interface Gathered {
@@ -40,25 +35,15 @@ export class AccountStatus {
 
   /** `id`: the account as `namespace/name`. Does nothing while the tree is on its way: the board tells when it is there. */
   async reconcile(id: string, signal: AbortSignal): Promise<Outcome> {
-    const { writer, clock, world } = this.#options;
+    const { reports, world } = this.#options;
     const gathered = this.#gather(id);
     if (gathered === null) return DONE;
     const { target, compiled, sync } = gathered;
     const { overcommitted, effective, tree } = compiled;
     const verdict = await this.#explain(target, compiled.verdict, signal);
-    const wanted = planNodeStatus(
-      {
-        generation: world.generationOf('GLMAccount', id),
-        conditions: readConditions(writer.current(target).status),
-        verdict,
-        overcommitted,
-        effective,
-        sync,
-        path: tree === null ? [] : [ACCOUNT_NODE],
-      },
-      clock.nowMs(),
-    );
-    return writer.write(target, wanted, signal);
+    const generation = world.generationOf('GLMAccount', id);
+    const path = tree === null ? [] : [ACCOUNT_NODE];
+    return reports.report(target, { generation, verdict, overcommitted, effective, sync, path, tree }, signal);
   }
 
   /** Only Secrets of the credential type are cached; one of another type under that name deserves another word. */

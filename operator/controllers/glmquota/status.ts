@@ -1,13 +1,10 @@
 /** The status of a quota: what its node in the account's tree says. */
 import type { GlmQuota } from '../../api/v1alpha1/glmquota.ts';
-import { readConditions } from '../../runtime/conditions.ts';
 import { DONE, type Outcome } from '../../runtime/controller.ts';
 import type { CompiledQuota } from '../../trees/terms.ts';
-import type { Clock } from '../../../sidecar/base/clock.ts';
-import { planNodeStatus } from '../node-status/plan.ts';
+import type { TreeConfig } from '../../../sidecar/engine/terms.ts';
+import type { NodeReports } from '../node-status/reports.ts';
 import { isCurrent, type SyncBoard, type SyncState } from '../node-status/sync-state.ts';
-import type { NodeStatus } from '../../api/v1alpha1/status.ts';
-import type { StatusWriter } from '../status/writer.ts';
 import type { Observed } from '../world/kinds.ts';
 import type { TreeHashes } from '../world/tree-hashes.ts';
 import type { World } from '../world/world.ts';
@@ -20,8 +17,7 @@ export interface QuotaStatusOptions {
   readonly board: SyncBoard;
   readonly hashes: TreeHashes;
   readonly quotas: { get(key: string): Observed<GlmQuota> | undefined };
-  readonly writer: StatusWriter<NodeStatus>;
-  readonly clock: Clock;
+  readonly reports: NodeReports;
 }
 
 export class QuotaStatus {
@@ -35,7 +31,7 @@ export class QuotaStatus {
 
   /** `id`: the quota as `namespace/name`. Does nothing while its tree is on its way: the board tells when it is there. */
   async reconcile(id: string, signal: AbortSignal): Promise<Outcome> {
-    const { world, quotas, writer, clock } = this.#options;
+    const { world, quotas, reports } = this.#options;
     const target = quotas.get(id);
     const compiled = world.current?.quotas.get(id);
     if (target === undefined || compiled === undefined) return DONE;
@@ -43,10 +39,9 @@ export class QuotaStatus {
     const sync = this.#syncOf(compiled);
     if (sync === null) return this.#wait(compiled.account ?? '', id);
     const { verdict, overcommitted, effective, path } = compiled;
-    const conditions = readConditions(writer.current(target).status);
     const generation = world.generationOf('GLMQuota', id);
-    const facts = { generation, conditions, verdict, overcommitted, effective, sync, path };
-    return writer.write(target, planNodeStatus(facts, clock.nowMs()), signal);
+    const tree = this.#treeOf(compiled);
+    return reports.report(target, { generation, verdict, overcommitted, effective, sync, path, tree }, signal);
   }
 
   /** The quotas that wait for a change of this account's tree, once. */
@@ -63,11 +58,15 @@ export class QuotaStatus {
   }
 
   /** Null while Redis is not known to hold the tree as it is compiled now. */
-  #syncOf({ account }: CompiledQuota): SyncState | null {
-    const { world, board, hashes } = this.#options;
+  #syncOf({ account }: Pick<CompiledQuota, 'account'>): SyncState | null {
+    const { board, hashes } = this.#options;
     if (account === null) return { kind: 'none' };
     const sync = board.get(account);
-    const tree = world.current?.accounts.get(account)?.tree ?? null;
+    const tree = this.#treeOf({ account });
     return sync && isCurrent(sync, tree === null ? null : hashes.of(tree)) ? sync : null;
+  }
+
+  #treeOf({ account }: Pick<CompiledQuota, 'account'>): TreeConfig | null {
+    return account === null ? null : (this.#options.world.current?.accounts.get(account)?.tree ?? null);
   }
 }

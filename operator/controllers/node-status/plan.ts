@@ -1,10 +1,11 @@
 /** The status of an account or a quota, from facts alone. */
-import type { EffectiveLimit, NodeStatus } from '../../api/v1alpha1/status.ts';
+import type { EffectiveLimit, NodeStatus, ResetStatus } from '../../api/v1alpha1/status.ts';
 import { type Condition, nextConditions } from '../../runtime/conditions.ts';
 import { secondTime } from '../../runtime/timestamps.ts';
-import type { NodeName, NodeSnapshot, Revision, TreeSnapshot } from '../../../sidecar/engine/terms.ts';
+import type { NodeName, NodeSnapshot, Revision, TreeConfig, TreeSnapshot } from '../../../sidecar/engine/terms.ts';
+import { type CountedNode, findBlockage } from './blockage.ts';
 import { type ConditionFacts, planConditions } from './conditions.ts';
-import { describeConcurrency, describeUsage, findBlockage } from './usage.ts';
+import { describeConcurrency, describeUsage } from './usage.ts';
 
 export interface NodeFacts extends ConditionFacts {
   readonly generation: number;
@@ -13,36 +14,46 @@ export interface NodeFacts extends ConditionFacts {
   readonly effective: readonly EffectiveLimit[];
   /** The node and those above it; empty for an object in no tree. */
   readonly path: readonly NodeName[];
+  /** The tree as it is compiled; null for an object in no tree. */
+  readonly tree: TreeConfig | null;
+  /** What became of the last reset that was asked for; null: none was. */
+  readonly reset: ResetStatus | null;
 }
 
 /** The complete status to write. */
 export function planNodeStatus(facts: NodeFacts, nowMs: number): NodeStatus {
-  const { sync, generation } = facts;
+  const { sync, generation, reset } = facts;
   const snapshot = sync.kind === 'applied' || sync.kind === 'away' ? sync.snapshot : null;
-  const path = snapshot === null ? [] : pathIn(snapshot, facts.path);
-  const own = path[0];
   return {
     observedGeneration: generation,
     conditions: nextConditions(facts.conditions, planConditions(facts), { generation, nowMs }),
     ...(facts.effective.length === 0 ? {} : { effective: facts.effective }),
-    ...(snapshot === null || own === undefined ? {} : counted(own, path, snapshot)),
+    ...(snapshot === null ? {} : counted(facts, snapshot, nowMs)),
+    ...(reset === null ? {} : { reset }),
   };
 }
 
-function pathIn(snapshot: TreeSnapshot, names: readonly NodeName[]): NodeSnapshot[] {
+function pathIn(snapshot: TreeSnapshot, { path, tree }: NodeFacts): CountedNode[] {
   const nodes = new Map(snapshot.nodes.map((node) => [node.name, node]));
-  return names.flatMap((name) => nodes.get(name) ?? []);
+  return path.flatMap((name) => {
+    const node = nodes.get(name);
+    return node ? [{ snapshot: node, config: tree?.nodes.find((each) => each.name === name) ?? null }] : [];
+  });
 }
 
-function counted(own: NodeSnapshot, path: readonly NodeSnapshot[], tree: TreeSnapshot): Partial<NodeStatus> {
+function counted(facts: NodeFacts, snapshot: TreeSnapshot, nowMs: number): Partial<NodeStatus> {
+  const path = pathIn(snapshot, facts);
+  const own: NodeSnapshot | undefined = path[0]?.snapshot;
+  if (own === undefined) return {};
   const usage = describeUsage(own);
-  const blockage = findBlockage(path);
+  const models = snapshot.nodes.filter(({ name }) => name.startsWith('model:'));
+  const blockage = findBlockage(path, models, nowMs);
   return {
     ...(usage.length === 0 ? {} : { usage, usedPercent: Math.max(...usage.map(({ percent }) => percent)) }),
-    concurrency: describeConcurrency(own, tree),
+    concurrency: describeConcurrency(own, snapshot),
     ...(blockage === null ? {} : { blockedBy: blockage.by }),
     ...(typeof blockage?.untilMs === 'number' ? { until: secondTime(blockage.untilMs) } : {}),
-    revision: describeRevision(tree.revision),
+    revision: describeRevision(snapshot.revision),
   };
 }
 

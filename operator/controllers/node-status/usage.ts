@@ -30,50 +30,23 @@ export function describeConcurrency(node: NodeSnapshot, tree: TreeSnapshot): Con
   return {
     ...(node.concurrency === null ? {} : { limit: node.concurrency }),
     inFlight: node.inFlight,
+    queued: node.queued,
     ...(models.length === 0 ? {} : { models }),
   };
 }
 
 function busyModels(tree: TreeSnapshot): ModelConcurrency[] {
-  return tree.nodes.flatMap(({ name, inFlight, concurrency }) =>
-    name.startsWith(MODEL_PREFIX) && inFlight > 0
-      ? [{ name: name.slice(MODEL_PREFIX.length), limit: concurrency ?? 0, inFlight }]
-      : [],
-  );
-}
-
-export interface Blockage {
-  /** `<node>/<limit>`. */
-  readonly by: string;
-  readonly untilMs: number | null;
-}
-
-/**
- * What would refuse the next call of the node whose path this is (leaf first): a stop, a limit used up, or no free
- * slot. Of several the one that lasts longest is named, as the call needs them all to pass.
- */
-export function findBlockage(path: readonly NodeSnapshot[]): Blockage | null {
-  let worst: Blockage | null = null;
-  let worstRank = -1;
-  for (const { blockage, rank } of path.flatMap(blockagesOf)) {
-    if (rank <= worstRank) continue;
-    worst = blockage;
-    worstRank = rank;
-  }
-  return worst;
-}
-
-/** Rank: a person's stop outlasts windows, windows outlast slots. */
-function blockagesOf(node: NodeSnapshot): { blockage: Blockage; rank: number }[] {
-  const found: { blockage: Blockage; rank: number }[] = [];
-  if (node.stopped) found.push({ blockage: { by: `${node.name}/stop`, untilMs: null }, rank: Number.MAX_VALUE });
-  for (const usage of node.usage) {
-    if (percentOf(usage) < 100) continue;
-    const blockage = { by: `${node.name}/${usage.limit}`, untilMs: usage.resetsAtMs };
-    found.push({ blockage, rank: usage.resetsAtMs ?? 1 });
-  }
-  if (node.concurrency !== null && node.inFlight >= node.concurrency) {
-    found.push({ blockage: { by: `${node.name}/concurrency`, untilMs: null }, rank: 0 });
-  }
-  return found;
+  return tree.nodes.flatMap(({ name, inFlight, concurrency, queued, breaker }) => {
+    const isQuiet = inFlight === 0 && queued === 0 && breaker === 'Closed';
+    if (!name.startsWith(MODEL_PREFIX) || isQuiet) return [];
+    return [
+      {
+        name: name.slice(MODEL_PREFIX.length),
+        limit: concurrency ?? 0,
+        inFlight,
+        ...(queued === 0 ? {} : { queued }),
+        ...(breaker === 'Closed' ? {} : { breaker }),
+      },
+    ];
+  });
 }

@@ -51,9 +51,17 @@ export class StatusWriter<Status extends { readonly conditions: readonly Conditi
     return mine?.basedOn === target.resourceVersion ? mine : target;
   }
 
-  /** Writes now, later or not at all. Fails with `conflict` when the object changed meanwhile. */
-  async write(target: StatusTarget, wanted: Status, signal: AbortSignal): Promise<Outcome> {
-    const { client, clock, type, fieldManager, decide } = this.#options;
+  /**
+   * Writes now, later or not at all. Fails with `conflict` when the object changed meanwhile. `decide`: for an object
+   * that wants it otherwise than its kind.
+   */
+  async write(
+    target: StatusTarget,
+    wanted: Status,
+    signal: AbortSignal,
+    decide: StatusWriterOptions<Status>['decide'] = this.#options.decide,
+  ): Promise<Outcome> {
+    const { client, clock, type, fieldManager } = this.#options;
     const { status, resourceVersion } = this.current(target);
     const lastMs = this.#written.get(target.uid)?.atMs ?? Number.NEGATIVE_INFINITY;
     const decision = decide(status, wanted, clock.monotonicMs() - lastMs);

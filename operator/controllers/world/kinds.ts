@@ -24,6 +24,8 @@ export const NAMESPACES: ResourceType = {
 
 export const SECRETS: ResourceType = { group: '', version: 'v1', plural: 'secrets', kind: 'Secret', namespaced: true };
 
+export const PODS: ResourceType = { group: '', version: 'v1', plural: 'pods', kind: 'Pod', namespaced: true };
+
 export const DEPLOYMENTS: ResourceType = {
   group: 'apps',
   version: 'v1',
@@ -40,6 +42,8 @@ export interface Observed<T> {
   readonly generation: number;
   readonly resourceVersion: string;
   readonly annotations: Readonly<Record<string, string>>;
+  /** RFC 3339. */
+  readonly createdAt: string | null;
   readonly parsed: Parsed<T>;
   readonly status: unknown;
 }
@@ -55,6 +59,7 @@ export function observe<Spec>(
     generation: object.metadata.generation ?? 0,
     resourceVersion: object.metadata.resourceVersion,
     annotations: object.metadata.annotations ?? {},
+    createdAt: object.metadata.creationTimestamp ?? null,
     parsed: parse(object),
     status: object['status'],
   });

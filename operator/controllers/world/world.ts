@@ -21,6 +21,8 @@ const RECALL_RETRY_MS = 1000;
 export interface WorldOptions {
   readonly caches: WorldCaches;
   readonly allowedOrigins: readonly string[];
+  /** The operator's own: only its quotas may be of class System. */
+  readonly operatorNamespace: string;
   readonly calendar: Calendar;
   readonly clock: Clock;
   readonly log: Log;
@@ -140,12 +142,19 @@ export class World {
 
   #compile(signal: AbortSignal): void {
     this.#dirty = false;
-    const { caches, allowedOrigins, calendar, clock, log } = this.#options;
+    const { caches, allowedOrigins, operatorNamespace, calendar, clock, log } = this.#options;
     try {
       const input = gatherInput(caches, this.#catalogs);
       const previous = this.#previous;
       const known = new Set(this.#recalled);
-      const world = compileTrees({ ...input, previous, allowedOrigins, calendar, nowMs: clock.nowMs() });
+      const world = compileTrees({
+        ...input,
+        previous,
+        allowedOrigins,
+        operatorNamespace,
+        calendar,
+        nowMs: clock.nowMs(),
+      });
       this.#catalogs = input.catalogs;
       this.#versions = versionsOf(caches);
       this.#remember(world, signal);

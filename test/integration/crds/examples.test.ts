@@ -72,5 +72,5 @@ test('all kinds are listed by their category, with their columns', async () => {
   for (const name of ['glmaccount.glmquota.io/max', 'glmquota.glmquota.io/team-a', 'agentpool.glmquota.io/writers'])
     expect(listed).toContain(name);
   const columns = await server.kubectl(['-n', 'glm', 'get', 'glmq']);
-  expect(columns).toMatch(/NAME +READY +USED % +IN FLIGHT +BLOCKED BY +UNTIL +AGE/);
+  expect(columns).toMatch(/NAME +READY +USED % +IN FLIGHT +QUEUED +BLOCKED BY +UNTIL +AGE/);
 });

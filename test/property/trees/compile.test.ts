@@ -11,14 +11,19 @@ import { account, inForce, quota, world } from '#test/unit/trees/world.ts';
 /** Worlds of one plan account, one bare account and up to twelve quotas that name parents at random, good or bad. */
 const NAMES = Array.from({ length: 12 }, (_, index) => `q${index}`);
 
+const percent = fc.nat(120).map((each) => `${each % 101}%`);
 const limit = fc.oneof(
-  fc.record({ name: fc.constantFrom('five-hour', 'own'), amount: fc.nat(120).map((percent) => `${percent % 101}%`) }),
+  fc.record(
+    { name: fc.constantFrom('five-hour', 'own'), amount: percent, guaranteed: percent },
+    { requiredKeys: ['name', 'amount'] },
+  ),
   fc.record({
     name: fc.constantFrom('own', 'day'),
     amount: fc.nat(1000),
     resource: fc.constantFrom('Requests', 'Tokens'),
     window: fc.constantFrom(
       { type: 'Sliding', duration: '1m' },
+      { type: 'Fixed', duration: '1h' },
       { type: 'Calendar', period: 'Day', timeZone: 'Europe/Paris' },
     ),
   }),
@@ -27,9 +32,36 @@ const parent = fc.oneof(
   fc.constantFrom({ accountRef: { name: 'max' } }, { accountRef: { name: 'bare' } }, { accountRef: { name: 'gone' } }),
   fc.constantFrom(...NAMES).map((name) => ({ parentRef: { name } })),
 );
+const kind = fc.oneof(
+  fc.record({ match: fc.constantFrom({ models: ['glm-5.3'] }, { tools: ['search'] }, { models: ['glm-9'] }) }),
+  fc.record(
+    {
+      weight: fc.integer({ min: 1, max: 12 }),
+      priority: fc.constantFrom({ max: 'System' }, { max: 'Low' }),
+      waiting: fc.constantFrom({ maxLength: 3 }, { mode: 'Reject' }),
+    },
+    { requiredKeys: [] },
+  ),
+);
+const extras = fc.record(
+  {
+    stop: fc.constantFrom(
+      { policy: 'Hold' },
+      { policy: 'None' },
+      { policy: 'HoldAndDrain', until: '2026-12-01T00:00:00Z' },
+    ),
+    schedules: fc.constantFrom(
+      [{ name: 'night', from: '22:00', to: '06:00' }],
+      [{ name: 'dear', when: 'VendorOffPeak' }],
+    ),
+    alerts: fc.constantFrom({ thresholdsPercent: [50] }),
+    concurrency: fc.constantFrom({ max: 2 }, { mode: 'Adaptive', max: 4 }),
+  },
+  { requiredKeys: [] },
+);
 const spec = fc
-  .tuple(parent, fc.uniqueArray(limit, { selector: ({ name }) => name, maxLength: 3 }), fc.boolean())
-  .map(([ref, limits, hold]) => ({ ...ref, limits, stop: { policy: hold ? 'Hold' : 'None' } }));
+  .tuple(parent, fc.uniqueArray(limit, { selector: ({ name }) => name, maxLength: 3 }), kind, extras)
+  .map(([ref, limits, own, rest]) => ({ ...ref, limits, ...own, ...rest }));
 const quotas: fc.Arbitrary<GlmQuota[]> = fc
   .dictionary(fc.constantFrom(...NAMES), spec, { maxKeys: NAMES.length })
   .map((specs) =>
@@ -49,7 +81,11 @@ function wrong({ nodes }: TreeConfig): string[] {
     if (seen.has(node.name)) problems.push(`${node.name} twice`);
     if (index === 0 ? node.parent !== null : !seen.has(node.parent ?? ''))
       problems.push(`${node.name} before its parent`);
-    for (const { name, windowOwner } of node.limits) {
+    const parentScope = seen.get(node.parent ?? '')?.scope ?? null;
+    if (parentScope !== null && node.scope === null) problems.push(`${node.name} has pods below a scope node`);
+    for (const { name, windowOwner, amount, guaranteed = 0 } of node.limits) {
+      if (guaranteed > amount) problems.push(`${node.name}: more of ${name} guaranteed than given`);
+      if (guaranteed > 0 && windowOwner === undefined) problems.push(`${node.name}: ${name} guaranteed of nothing`);
       if (windowOwner === undefined) continue;
       const owner = seen.get(windowOwner)?.limits.find((each) => each.name === name);
       if (!owner) problems.push(`${node.name}: ${windowOwner} has no ${name}`);

@@ -18,6 +18,13 @@ export function exampleSnapshot(generation = 1): SidecarSnapshot {
       currency: 'USD',
       perAgentConcurrency: 2,
       maxRuntimeMs: 3_600_000,
+      waiting: { mode: 'UntilWindow', maxWaitMs: 240_000 },
+      class: { default: 'Normal', max: 'High' },
+      attributes: { namespace: 'team-a', pool: 'reviewers' },
+      drained: false,
+      durability: 'Async',
+      onStoreFailure: { policy: 'Closed', localSharePercent: 50, maxDurationMs: 300_000 },
+      retry: { maxAttempts: 4, baseDelayMs: 1000, factorPermille: 2000, maxDelayMs: 30_000 },
     },
     catalog: {
       models: [{ name: 'glm-5.3', aliases: ['glm-latest'], suffixes: ['[1m]'] }],

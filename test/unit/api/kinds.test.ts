@@ -10,6 +10,8 @@ const object = (kind: string, spec: unknown) => ({
   spec,
 });
 const SAME = { from: 'Same', selector: null };
+const CHILDREN = { ...SAME, maxWeight: 10 };
+const AS_ABOVE = { mode: null, maxWaitMs: null, maxLength: null };
 
 describe('what a spec leaves out', () => {
   test('of an account means the documented defaults', () => {
@@ -21,11 +23,19 @@ describe('what a spec leaves out', () => {
           plan: null,
           keyDelivery: { mode: 'Sidecar', namespaces: SAME },
           currency: 'USD',
-          concurrency: null,
+          concurrency: { mode: 'Adaptive', min: 1, max: 10, start: 1 },
+          modelConcurrency: [],
           rate: null,
           limits: [],
-          children: SAME,
-          stop: false,
+          waiting: AS_ABOVE,
+          retry: { maxAttempts: 4, baseDelayMs: 1000, factorPermille: 2000, maxDelayMs: 30_000 },
+          breaker: { failureRatePercent: 50, minimumCalls: 10, openForMs: 30_000 },
+          onStoreFailure: { policy: 'Closed', localSharePercent: 50, maxDurationMs: 300_000 },
+          durability: 'Async',
+          children: CHILDREN,
+          stop: null,
+          schedules: [],
+          alerts: null,
           catalogRef: { name: 'default' },
         },
       },
@@ -37,12 +47,21 @@ describe('what a spec leaves out', () => {
       value: {
         spec: {
           parent: { kind: 'account', name: 'a', namespace: null },
+          match: null,
           concurrency: null,
           rate: null,
           limits: [],
+          perCall: [],
+          maxRuntimeMs: null,
+          weight: 1,
+          priority: { default: 'Normal', max: 'High' },
+          waiting: AS_ABOVE,
+          enforcement: 'Enforce',
           consumers: { ...SAME, serviceAccounts: [] },
-          children: SAME,
-          stop: false,
+          children: CHILDREN,
+          stop: null,
+          schedules: [],
+          alerts: null,
         },
       },
     });

@@ -1,9 +1,11 @@
-import { fromBinary, fromJsonString, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary, fromJsonString, toBinary } from '@bufbuild/protobuf';
 import { expect, test } from 'vitest';
-import { type Snapshot, SnapshotSchema } from '#proto/glmquota/v1/control_pb.ts';
+import { BindingSchema, type Snapshot, SnapshotSchema } from '#proto/glmquota/v1/control_pb.ts';
 import type { AppError } from '#sidecar/base/errors.ts';
 import { decodeSnapshot } from '#sidecar/control/decode.ts';
 import { encodeSnapshot, renderSnapshotFile } from '#sidecar/control/encode.ts';
+import type { SidecarSnapshot } from '#sidecar/control/terms.ts';
+import { PRIORITY_CLASSES } from '#sidecar/engine/terms.ts';
 import { isOlder } from '#sidecar/control/version.ts';
 import { DEMANDS, exampleSnapshot, VERSION } from '#test/support/control/snapshots.ts';
 
@@ -31,11 +33,43 @@ test('absent things are null on both ends', () => {
   const bare = exampleSnapshot();
   const snapshot = {
     ...bare,
-    binding: { ...bare.binding, perAgentConcurrency: null },
+    binding: { ...bare.binding, perAgentConcurrency: null, attributes: {} },
     upstream: { ...bare.upstream, caPem: 'PEM' },
     redis: { url: 'redis://127.0.0.1:6379', username: null, password: null, caPem: null },
   };
   expect(decodeSnapshot(encodeSnapshot(snapshot, DEMANDS), VERSION)).toEqual(snapshot);
+});
+
+test('what an operator of the version before does not say means what it did: no waiting, no second try', () => {
+  const message = encodeSnapshot(exampleSnapshot(), DEMANDS);
+  const { treeKey, quota, leaf, path, currency, perAgentConcurrency, maxRuntimeMs } = message.binding!;
+  message.binding = create(BindingSchema, { treeKey, quota, leaf, path, currency, perAgentConcurrency, maxRuntimeMs });
+  expect(decodeSnapshot(message, VERSION).binding).toMatchObject({
+    waiting: { mode: 'Reject', maxWaitMs: 0 },
+    class: { default: 'Normal', max: 'High' },
+    attributes: {},
+    drained: false,
+    durability: 'Async',
+    onStoreFailure: { policy: 'Closed' },
+    retry: { maxAttempts: 1 },
+  });
+});
+
+test('every word of waiting, class, durability and store policy survives the wire', () => {
+  const example = exampleSnapshot();
+  const passes = (change: Partial<SidecarSnapshot['binding']>): void => {
+    const snapshot = { ...example, binding: { ...example.binding, ...change } };
+    expect(decodeSnapshot(encodeSnapshot(snapshot, DEMANDS), VERSION)).toEqual(snapshot);
+  };
+  for (const mode of ['Reject', 'UntilSlot', 'UntilWindow'] as const) passes({ waiting: { mode, maxWaitMs: 1 } });
+  for (const max of PRIORITY_CLASSES) passes({ class: { default: 'Low', max } });
+  for (const durability of ['Async', 'Strict'] as const) passes({ durability });
+  for (const policy of ['Closed', 'LocalShare', 'Open'] as const)
+    passes({ onStoreFailure: { policy, localSharePercent: 1, maxDurationMs: 1 } });
+  passes({
+    drained: true,
+    attributes: { tool: 't', capability: 'c', source: 's', user: 'u', pool: 'p', namespace: 'n' },
+  });
 });
 
 test.each<[string, (s: Snapshot) => void]>([
@@ -52,6 +86,10 @@ test.each<[string, (s: Snapshot) => void]>([
 test.each<[string, (s: Snapshot) => void]>([
   ['revision.generation', (s) => (s.revision!.generation = -1n)],
   ['revision.lease_created_ms', (s) => (s.revision!.leaseCreatedMs = 2n ** 53n)],
+  ['binding.waiting.max_wait_ms', (s) => (s.binding!.waiting!.maxWaitMs = 86_400_001n)],
+  ['binding.on_store_failure.local_share_percent', (s) => (s.binding!.onStoreFailure!.localSharePercent = 101)],
+  ['binding.retry.max_attempts', (s) => (s.binding!.retry!.maxAttempts = 0)],
+  ['binding.retry.factor_permille', (s) => (s.binding!.retry!.factorPermille = 999)],
   ['binding.max_runtime_ms', (s) => (s.binding!.maxRuntimeMs = 2n ** 63n - 1n)],
   ['catalog.prices[0].tiers[1].output_nano', (s) => (s.catalog!.prices[0]!.tiers[1]!.outputNano = 2n ** 53n)],
   ['catalog.credits[0].input_micro', (s) => (s.catalog!.credits[0]!.inputMicro = -5n)],
@@ -72,6 +110,12 @@ test.each<[string, (s: Snapshot) => void]>([
   ['upstream.billing', (s) => (s.upstream!.billing = 9 as never)],
   ['upstream.billing', (s) => (s.upstream!.billing = 0)],
   ['catalog.errors[3].class', (s) => (s.catalog!.errors[3]!.class = 200 as never)],
+  ['binding.waiting.mode', (s) => (s.binding!.waiting!.mode = 9 as never)],
+  ['binding.waiting.mode', (s) => (s.binding!.waiting!.mode = 0)],
+  ['binding.default_class', (s) => (s.binding!.defaultClass = 9 as never)],
+  ['binding.max_class', (s) => (s.binding!.maxClass = 9 as never)],
+  ['binding.durability', (s) => (s.binding!.durability = 9 as never)],
+  ['binding.on_store_failure.policy', (s) => (s.binding!.onStoreFailure!.policy = 9 as never)],
   ['binding.currency', (s) => (s.binding!.currency = 'EUR')],
   ['catalog.schedule.time_zone', (s) => (s.catalog!.schedule!.timeZone = 'Mars/Olympus')],
 ])('a value of %s that this version does not know is refused, never skipped', (path, change) => {

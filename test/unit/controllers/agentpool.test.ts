@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { type AgentPool, parseAgentPool } from '#operator/api/v1alpha1/agentpool.ts';
-import { type PoolFacts, planDeployment, planPoolStatus, poolLabel } from '#operator/controllers/agentpool/plan.ts';
+import { type PoolFacts, planDeployment, planPoolStatus } from '#operator/controllers/agentpool/plan.ts';
+import { poolLabel } from '#operator/trees/names.ts';
 
 function pool(change: Record<string, unknown> = {}, name = 'reviewers'): AgentPool {
   const parsed = parseAgentPool({

@@ -5,12 +5,23 @@ import { type NodeFacts, planNodeStatus } from '#operator/controllers/node-statu
 import type { SyncState } from '#operator/controllers/node-status/sync-state.ts';
 import type { NodeVerdict } from '#operator/trees/terms.ts';
 import type { NodeSnapshot, TreeSnapshot, UsageSnapshot } from '#sidecar/engine/terms.ts';
+import { PLAIN_NODE } from '#test/support/engine.ts';
 
 const nowMs = Date.parse('2026-11-21T10:00:00Z');
 const good: NodeVerdict = { active: true, reason: 'QuotaActive', message: 'limits are in force', blockedBy: null };
 
 function node(name: string, change: Partial<NodeSnapshot> = {}): NodeSnapshot {
-  return { name, inFlight: 0, concurrency: null, stopped: false, usage: [], ...change };
+  return {
+    name,
+    inFlight: 0,
+    concurrency: null,
+    stopped: false,
+    queued: 0,
+    frozenUntilMs: null,
+    breaker: 'Closed',
+    usage: [],
+    ...change,
+  };
 }
 
 function usage(change: Partial<UsageSnapshot> = {}): UsageSnapshot {
@@ -33,7 +44,8 @@ function tree(nodes: readonly NodeSnapshot[]): TreeSnapshot {
 function facts(nodes: readonly NodeSnapshot[], change: Partial<NodeFacts> = {}): NodeFacts {
   const sync: SyncState = { kind: 'applied', snapshot: tree(nodes) };
   const path = ['quota:ns/team', 'account'];
-  return { generation: 4, conditions: [], effective: [], path, verdict: good, overcommitted: null, sync, ...change };
+  const own = { verdict: good, overcommitted: null, tree: null, reset: null };
+  return { generation: 4, conditions: [], effective: [], path, sync, ...own, ...change };
 }
 
 function condition(status: NodeStatus, type: string): string {
@@ -78,35 +90,33 @@ test('amounts read as people wrote them and percentages are floored', () => {
   expect(status.usedPercent).toBe(29);
 });
 
-test('a limit used up anywhere above blocks, until the latest reset of those that do', () => {
-  const soon = usage({ limit: 'five-hour', used: 10_000_000, resetsAtMs: nowMs + 3_600_000 });
-  const late = usage({ limit: 'weekly', used: 10_000_000, resetsAtMs: nowMs + 86_400_000 });
-  const nodes = [node('account', { usage: [late] }), node('quota:ns/team', { usage: [soon] })];
-  const status = planNodeStatus(facts(nodes), nowMs);
-  expect([status.blockedBy, status.until]).toEqual(['account/weekly', '2026-11-22T10:00:00Z']);
+test('what blocks is named with its end: a hold by the clock as the tree has it', () => {
+  const stops = [{ name: 'night', fromMs: nowMs - 1, untilMs: nowMs + 3_600_000, except: [] }];
+  const nodes = [node('account'), node('quota:ns/team', { stopped: true })];
+  const config = { key: 'tree', account: { namespace: 'ns', name: 'max', uid: 'u' } };
+  const held = { ...config, nodes: [{ name: 'quota:ns/team', parent: 'account', ...PLAIN_NODE, stops }] };
+  const status = planNodeStatus(facts(nodes, { tree: held }), nowMs);
+  expect([status.blockedBy, status.until]).toEqual(['quota:ns/team/night', '2026-11-21T11:00:00Z']);
 });
 
-test('a stop outlasts windows and windows outlast slots', () => {
-  const full = node('account', { concurrency: 1, inFlight: 1 });
-  expect(planNodeStatus(facts([full, node('quota:ns/team')]), nowMs).blockedBy).toBe('account/concurrency');
-  const usedUp = node('quota:ns/team', { usage: [usage({ used: 10_000_000, resetsAtMs: nowMs + 1000 })] });
-  expect(planNodeStatus(facts([full, usedUp]), nowMs).blockedBy).toBe('quota:ns/team/five-hour');
-  const stopped = { ...usedUp, stopped: true };
-  const held = planNodeStatus(facts([full, stopped]), nowMs);
-  expect([held.blockedBy, held.until]).toEqual(['quota:ns/team/stop', undefined]);
-});
-
-test('an account shows the models with calls in flight', () => {
+test('an account shows the models with calls in flight or waiting, and those whose breaker is not closed', () => {
   const nodes = [
-    node('account', { inFlight: 2, concurrency: 4 }),
-    node('model:glm-5.3', { inFlight: 2, concurrency: 4 }),
+    node('account', { inFlight: 2, concurrency: 4, queued: 3 }),
+    node('model:a', { inFlight: 2, concurrency: 2 }),
+    node('model:b', { queued: 3, concurrency: 1 }),
+    node('model:c', { breaker: 'HalfOpen', concurrency: 1 }),
     node('model:other'),
   ];
   const status = planNodeStatus(facts(nodes, { path: ['account'] }), nowMs);
   expect(status.concurrency).toEqual({
     limit: 4,
     inFlight: 2,
-    models: [{ name: 'glm-5.3', limit: 4, inFlight: 2 }],
+    queued: 3,
+    models: [
+      { name: 'a', limit: 2, inFlight: 2 },
+      { name: 'b', limit: 1, inFlight: 0, queued: 3 },
+      { name: 'c', limit: 1, inFlight: 0, breaker: 'HalfOpen' },
+    ],
   });
 });
 
@@ -153,6 +163,28 @@ test('crossing a threshold counts however small the step', () => {
   expect(decideNodeWrite(used(79), used(80), 10_000)).toEqual({ kind: 'now' });
   expect(decideNodeWrite(used(99), used(100), 10_000)).toEqual({ kind: 'now' });
   expect(decideNodeWrite(used(81), used(82), 10_000)).toEqual({ kind: 'later', afterMs: 50_000 });
+});
+
+test('a node’s own thresholds count in place of the usual ones', () => {
+  expect(decideNodeWrite(used(49), used(50), 10_000, [50])).toEqual({ kind: 'now' });
+  expect(decideNodeWrite(used(79), used(80), 10_000, [50])).toEqual({ kind: 'later', afterMs: 50_000 });
+  expect(decideNodeWrite(used(99), used(100), 10_000, [])).toEqual({ kind: 'now' });
+});
+
+test('that somebody begins to wait is written within ten seconds, that one more does is not', () => {
+  const waiting = (queued: number): NodeStatus => planNodeStatus(facts([node('quota:ns/team', { queued })]), nowMs);
+  expect(decideNodeWrite(waiting(0), waiting(1), 4000)).toEqual({ kind: 'later', afterMs: 6000 });
+  expect(decideNodeWrite(waiting(1), waiting(2), 10_000)).toEqual({ kind: 'later', afterMs: 50_000 });
+});
+
+test('that a hold by the clock begins is written within ten seconds', () => {
+  const until = { ...used(40), blockedBy: 'account/night', until: '2026-11-22T05:00:00Z' };
+  expect(decideNodeWrite(used(40), until, 10_000)).toEqual({ kind: 'now' });
+});
+
+test('what became of a reset is written at once', () => {
+  const reset = { request: 'five-hour@2026-11-21T10:00:00Z', result: 'Done', at: '2026-11-21T10:00:01Z' } as const;
+  expect(decideNodeWrite(used(40), { ...used(40), reset }, 0)).toEqual({ kind: 'now' });
 });
 
 test('small differences are written in the end', () => {

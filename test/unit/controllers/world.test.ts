@@ -65,7 +65,15 @@ function start(): World {
     if (isRedisAway) throw new AppError('unavailable', 'Redis is away');
     return inForce.get(asked) ?? null;
   };
-  const world = new World({ caches, allowedOrigins: [], calendar: createCalendar(), clock, log, recall });
+  const world = new World({
+    caches,
+    allowedOrigins: [],
+    operatorNamespace: 'glmquota',
+    calendar: createCalendar(),
+    clock,
+    log,
+    recall,
+  });
   feedWorld(world, caches, stop.signal);
   running = world.run(stop.signal);
   return world;

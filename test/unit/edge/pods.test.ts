@@ -1,9 +1,10 @@
 import { expect, test } from 'vitest';
 import { assertCaller, assertReviewed, assertSidecar } from '#operator/edge/pod-checks.ts';
 import { repositoryOf } from '#operator/edge/images.ts';
-import { BINDING_VARIABLE, podSource, projectPod, SIDECAR_NAME } from '#operator/edge/pods.ts';
+import { podSource, projectPod } from '#operator/edge/pods.ts';
 import { TOKEN_AUDIENCE } from '#operator/edge/claims.ts';
 import type { PodFacts } from '#operator/edge/terms.ts';
+import { BINDING_VARIABLE, SIDECAR_NAME } from '#operator/trees/sidecar-facts.ts';
 import { Store } from '#operator/runtime/store.ts';
 import * as injector from '#operator/webhook/sidecar-container.ts';
 import { createLog } from '#sidecar/base/log.ts';
@@ -21,8 +22,15 @@ test('a pod the injector made is understood as it was meant', () => {
     addresses: ['127.0.0.1'],
     ended: false,
     sidecar: { image: IMAGE, binding: 'glm/team-a', perAgentConcurrency: 3 },
+    pool: null,
   });
   expect(pod.sidecar?.perAgentConcurrency).toBeNull();
+});
+
+test('a pod of a pool is known by the label the pool gave it', () => {
+  const pod = agentPod();
+  const labels = { 'glmquota.io/pool': 'reviewers' };
+  expect(projectPod({ ...pod, metadata: { ...pod.metadata, labels } }).pool).toBe('reviewers');
 });
 
 test('edge and injector mean the same container and audience', () => {

@@ -11,6 +11,7 @@ const QUESTION = {
   serviceAccount: 'default',
   quota: { namespace: 'glm', name: 'team-a' },
   perAgentConcurrency: 2,
+  pool: null,
 };
 
 const problems = [{ path: 'spec', message: 'is no object' }];
@@ -71,6 +72,18 @@ test('pods of one quota with different limits of their own are sent different sn
   const { decide } = publishing();
   const alone = decide({ perAgentConcurrency: null });
   expect(alone.kind === 'ready' && alone.snapshot.binding?.perAgentConcurrency).toBe(0);
+});
+
+test('a pod is told its namespace and its pool, which its calls cannot change', () => {
+  const { decide } = publishing();
+  const attributesOf = (change: object) => {
+    const publication = decide(change);
+    if (publication.kind !== 'ready') throw new Error(publication.kind);
+    return decodeSnapshot(publication.snapshot, VERSION).binding.attributes;
+  };
+  expect(attributesOf({})).toEqual({ namespace: 'team-a' });
+  expect(attributesOf({ pool: 'reviewers' })).toEqual({ namespace: 'team-a', pool: 'reviewers' });
+  expect(attributesOf({ namespace: 'team-b' })).toEqual({ namespace: 'team-b' });
 });
 
 test('a tree that Redis holds otherwise is not published until they agree', () => {

@@ -61,6 +61,10 @@ test('a held quota can be bound: its calls are refused, not its pods', () => {
   expect(ask({ stop: { policy: 'Hold' } }, { namespace: 'glm' })).toBe('bound');
 });
 
+test('a quota that counts by match has no pods', () => {
+  expect(ask({ match: { tools: ['search'] } }, { namespace: 'glm' })).toBe('QuotaNotBindable');
+});
+
 test('an unknown quota, and one that never was valid, are told apart', () => {
   const compiled = compileTrees(world({ quotas: [quota('glm/lost', { parentRef: { name: 'nowhere' } })] }));
   const reason = (name: string) => {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { compileTrees } from '#operator/trees/compile.ts';
 import type { CompiledWorld } from '#operator/trees/terms.ts';
+import { HELD } from '#test/support/engine.ts';
 import { account, catalog, HOUR_MS, inForce, nodeNames, nodeOf, quota, world } from './world.ts';
 
 const verdictOf = (compiled: CompiledWorld, id: string) => {
@@ -36,9 +37,11 @@ describe('the account', () => {
     expect(nodeOf(compiled, 'glm/max', 'model:other')).toMatchObject({ parent: 'account', concurrency: 4 });
   });
 
-  test('runs one call at a time when it says nothing about concurrency', () => {
+  test('M1 learns from one call at a time up to ten when it says nothing about concurrency', () => {
     const compiled = compileTrees(world({ accounts: [account('bare')] }));
-    expect(nodeOf(compiled, 'glm/bare', 'account')).toMatchObject({ concurrency: 1, rate: null, limits: [] });
+    const learnt = { concurrency: 10, adaptive: { min: 1, start: 1 }, rate: null };
+    expect(nodeOf(compiled, 'glm/bare', 'account')).toMatchObject({ ...learnt, limits: [] });
+    expect(nodeOf(compiled, 'glm/bare', 'model:other')).toMatchObject(learnt);
   });
 
   test('is slowed to 0.4 requests per second, burst 2, on a plan of generation Prompts', () => {
@@ -100,7 +103,7 @@ describe('the account', () => {
     const before = compileTrees(world({ accounts: [max] }));
     const held = account('max', { plan: { name: 'Ultra', generation: 'Credits' }, stop: { policy: 'Hold' } });
     const after = compileTrees(world({ accounts: [held], previous: inForce(before) }));
-    expect(nodeOf(after, 'glm/max', 'account')?.stopped).toBe(true);
+    expect(nodeOf(after, 'glm/max', 'account')?.stops).toEqual(HELD);
   });
 });
 
@@ -148,7 +151,7 @@ describe('credentials', () => {
       delivery: null,
       verdict: { reason: 'DuplicateAccount' },
     });
-    expect(nodeOf(compiled, 'glm/young', 'account')?.stopped).toBe(true);
+    expect(nodeOf(compiled, 'glm/young', 'account')?.stops).toEqual([{ ...HELD[0], name: 'duplicate-account' }]);
     expect(verdictOf(compiled, 'glm/q')).toEqual(bad('DuplicateAccount'));
   });
 });

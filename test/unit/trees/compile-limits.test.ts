@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { compileTrees } from '#operator/trees/compile.ts';
 import type { CompiledWorld } from '#operator/trees/terms.ts';
+import { HELD } from '#test/support/engine.ts';
 import { account, catalog, inForce, nodeNames, nodeOf, quota, world } from './world.ts';
 
 const verdictOf = (compiled: CompiledWorld, id: string) => {
@@ -104,7 +105,7 @@ describe('holds', () => {
     const team = quota('glm/team', { accountRef: { name: 'max' }, stop: { policy: 'Hold' } });
     const leaf = quota('glm/leaf', { parentRef: { name: 'team' } });
     const compiled = compileTrees(world({ accounts: [max], quotas: [team, leaf] }));
-    expect(nodeOf(compiled, 'glm/max', 'quota:glm/team')?.stopped).toBe(true);
+    expect(nodeOf(compiled, 'glm/max', 'quota:glm/team')?.stops).toEqual(HELD);
     expect(verdictOf(compiled, 'glm/team')).toEqual(bad('Stopped'));
     expect(compiled.quotas.get('glm/leaf')?.verdict).toMatchObject({
       reason: 'ParentStopped',

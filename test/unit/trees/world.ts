@@ -99,6 +99,7 @@ export function world(parts: Partial<CompileInput>): CompileInput {
     previous: new Map(),
     calendar: createCalendar(),
     nowMs: NOW_MS,
+    operatorNamespace: 'glmquota',
     ...parts,
   };
 }

@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file glmquota/v1/control.proto.
  */
 export const file_glmquota_v1_control: GenFile = /*@__PURE__*/
-  fileDesc("ChlnbG1xdW90YS92MS9jb250cm9sLnByb3RvEgtnbG1xdW90YS52MSJACgxXYXRjaFJlcXVlc3QSFwoPc2lkZWNhcl92ZXJzaW9uGAEgASgJEhcKD2VuZ2luZV92ZXJzaW9ucxgCIAMoCSI4Cg1XYXRjaFJlc3BvbnNlEicKCHNuYXBzaG90GAEgASgLMhUuZ2xtcXVvdGEudjEuU25hcHNob3QiggIKCFNuYXBzaG90EicKCHJldmlzaW9uGAEgASgLMhUuZ2xtcXVvdGEudjEuUmV2aXNpb24SFgoOZW5naW5lX3ZlcnNpb24YAiABKAkSGwoTbWluX3NpZGVjYXJfdmVyc2lvbhgDIAEoCRIlCgdiaW5kaW5nGAQgASgLMhQuZ2xtcXVvdGEudjEuQmluZGluZxIlCgdjYXRhbG9nGAUgASgLMhQuZ2xtcXVvdGEudjEuQ2F0YWxvZxInCgh1cHN0cmVhbRgGIAEoCzIVLmdsbXF1b3RhLnYxLlVwc3RyZWFtEiEKBXJlZGlzGAcgASgLMhIuZ2xtcXVvdGEudjEuUmVkaXMiTQoIUmV2aXNpb24SGAoQbGVhc2VfY3JlYXRlZF9tcxgBIAEoAxITCgt0cmFuc2l0aW9ucxgCIAEoAxISCgpnZW5lcmF0aW9uGAMgASgDIo8BCgdCaW5kaW5nEhAKCHRyZWVfa2V5GAEgASgJEg0KBXF1b3RhGAIgASgJEgwKBGxlYWYYAyABKAkSEAoIY3VycmVuY3kYBCABKAkSHQoVcGVyX2FnZW50X2NvbmN1cnJlbmN5GAUgASgNEhYKDm1heF9ydW50aW1lX21zGAYgASgDEgwKBHBhdGgYByADKAkiYgoIVXBzdHJlYW0SDgoGb3JpZ2luGAEgASgJEiUKB2JpbGxpbmcYAiABKA4yFC5nbG1xdW90YS52MS5CaWxsaW5nEg8KB2FwaV9rZXkYAyABKAkSDgoGY2FfcGVtGAQgASgJIn4KBVJlZGlzEgsKA3VybBgBIAEoCRIQCgh1c2VybmFtZRgCIAEoCRIQCghwYXNzd29yZBgDIAEoCRIOCgZjYV9wZW0YBCABKAkSGQoRc2VudGluZWxfdXNlcm5hbWUYBSABKAkSGQoRc2VudGluZWxfcGFzc3dvcmQYBiABKAki1gEKB0NhdGFsb2cSIgoGbW9kZWxzGAEgAygLMhIuZ2xtcXVvdGEudjEuTW9kZWwSIgoGcHJpY2VzGAIgAygLMhIuZ2xtcXVvdGEudjEuUHJpY2USMAoHY3JlZGl0cxgDIAMoCzIfLmdsbXF1b3RhLnYxLkNyZWRpdENvZWZmaWNpZW50cxInCghzY2hlZHVsZRgEIAEoCzIVLmdsbXF1b3RhLnYxLlNjaGVkdWxlEigKBmVycm9ycxgFIAMoCzIYLmdsbXF1b3RhLnYxLlZlbmRvckVycm9yIjgKBU1vZGVsEgwKBG5hbWUYASABKAkSDwoHYWxpYXNlcxgCIAMoCRIQCghzdWZmaXhlcxgDIAMoCSI9CgVQcmljZRINCgVtb2RlbBgBIAEoCRIlCgV0aWVycxgCIAMoCzIWLmdsbXF1b3RhLnYxLlByaWNlVGllciJlCglQcmljZVRpZXISGgoSdXBfdG9faW5wdXRfdG9rZW5zGAEgASgDEhIKCmlucHV0X25hbm8YAiABKAMSEwoLY2FjaGVkX25hbm8YAyABKAMSEwoLb3V0cHV0X25hbm8YBCABKAMiZAoSQ3JlZGl0Q29lZmZpY2llbnRzEg0KBW1vZGVsGAEgASgJEhMKC2lucHV0X21pY3JvGAIgASgDEhQKDGNhY2hlZF9taWNybxgDIAEoAxIUCgxvdXRwdXRfbWljcm8YBCABKAMipQEKCFNjaGVkdWxlEhEKCXRpbWVfem9uZRgBIAEoCRIkCgRwZWFrGAIgAygLMhYuZ2xtcXVvdGEudjEuUGVha0hvdXJzEhcKD3BlYWtfZmFjdG9yX3BwbRgDIAEoDRIbChNvZmZfcGVha19mYWN0b3JfcHBtGAQgASgNEioKCnByb21vdGlvbnMYBSADKAsyFi5nbG1xdW90YS52MS5Qcm9tb3Rpb24iRQoJUGVha0hvdXJzEhAKCHdlZWtkYXlzGAEgAygNEhMKC2Zyb21fbWludXRlGAIgASgNEhEKCXRvX21pbnV0ZRgDIAEoDSJgCglQcm9tb3Rpb24SDAoEbmFtZRgBIAEoCRIPCgdmcm9tX21zGAIgASgDEhAKCHVudGlsX21zGAMgASgDEg4KBm1vZGVscxgEIAMoCRISCgpmYWN0b3JfcHBtGAUgASgNIkMKC1ZlbmRvckVycm9yEgwKBGNvZGUYASABKAkSJgoFY2xhc3MYAiABKA4yFy5nbG1xdW90YS52MS5FcnJvckNsYXNzKm0KB0JpbGxpbmcSFwoTQklMTElOR19VTlNQRUNJRklFRBAAEhcKE0JJTExJTkdfQ09ESU5HX1BMQU4QARIVChFCSUxMSU5HX1RFQU1fU0VBVBACEhkKFUJJTExJTkdfUEFZX0FTX1lPVV9HTxADKuABCgpFcnJvckNsYXNzEhsKF0VSUk9SX0NMQVNTX1VOU1BFQ0lGSUVEEAASGwoXRVJST1JfQ0xBU1NfQ09OQ1VSUkVOQ1kQARIUChBFUlJPUl9DTEFTU19SQVRFEAISGAoURVJST1JfQ0xBU1NfT1ZFUkxPQUQQAxIVChFFUlJPUl9DTEFTU19RVU9UQRAEEhwKGEVSUk9SX0NMQVNTX0FDQ09VTlRfU1RPUBAFEhwKGEVSUk9SX0NMQVNTX0NMSUVOVF9FUlJPUhAGEhUKEUVSUk9SX0NMQVNTX1JFVFJZEAcyUgoOQ29udHJvbFNlcnZpY2USQAoFV2F0Y2gSGS5nbG1xdW90YS52MS5XYXRjaFJlcXVlc3QaGi5nbG1xdW90YS52MS5XYXRjaFJlc3BvbnNlMAFiBnByb3RvMw");
+  fileDesc("ChlnbG1xdW90YS92MS9jb250cm9sLnByb3RvEgtnbG1xdW90YS52MSJACgxXYXRjaFJlcXVlc3QSFwoPc2lkZWNhcl92ZXJzaW9uGAEgASgJEhcKD2VuZ2luZV92ZXJzaW9ucxgCIAMoCSI4Cg1XYXRjaFJlc3BvbnNlEicKCHNuYXBzaG90GAEgASgLMhUuZ2xtcXVvdGEudjEuU25hcHNob3QiggIKCFNuYXBzaG90EicKCHJldmlzaW9uGAEgASgLMhUuZ2xtcXVvdGEudjEuUmV2aXNpb24SFgoOZW5naW5lX3ZlcnNpb24YAiABKAkSGwoTbWluX3NpZGVjYXJfdmVyc2lvbhgDIAEoCRIlCgdiaW5kaW5nGAQgASgLMhQuZ2xtcXVvdGEudjEuQmluZGluZxIlCgdjYXRhbG9nGAUgASgLMhQuZ2xtcXVvdGEudjEuQ2F0YWxvZxInCgh1cHN0cmVhbRgGIAEoCzIVLmdsbXF1b3RhLnYxLlVwc3RyZWFtEiEKBXJlZGlzGAcgASgLMhIuZ2xtcXVvdGEudjEuUmVkaXMiTQoIUmV2aXNpb24SGAoQbGVhc2VfY3JlYXRlZF9tcxgBIAEoAxITCgt0cmFuc2l0aW9ucxgCIAEoAxISCgpnZW5lcmF0aW9uGAMgASgDItsDCgdCaW5kaW5nEhAKCHRyZWVfa2V5GAEgASgJEg0KBXF1b3RhGAIgASgJEgwKBGxlYWYYAyABKAkSEAoIY3VycmVuY3kYBCABKAkSHQoVcGVyX2FnZW50X2NvbmN1cnJlbmN5GAUgASgNEhYKDm1heF9ydW50aW1lX21zGAYgASgDEgwKBHBhdGgYByADKAkSJQoHd2FpdGluZxgIIAEoCzIULmdsbXF1b3RhLnYxLldhaXRpbmcSMQoNZGVmYXVsdF9jbGFzcxgJIAEoDjIaLmdsbXF1b3RhLnYxLlByaW9yaXR5Q2xhc3MSLQoJbWF4X2NsYXNzGAogASgOMhouZ2xtcXVvdGEudjEuUHJpb3JpdHlDbGFzcxIrCgphdHRyaWJ1dGVzGAsgASgLMhcuZ2xtcXVvdGEudjEuQXR0cmlidXRlcxIrCgpkdXJhYmlsaXR5GAwgASgOMhcuZ2xtcXVvdGEudjEuRHVyYWJpbGl0eRIzChBvbl9zdG9yZV9mYWlsdXJlGA0gASgLMhkuZ2xtcXVvdGEudjEuU3RvcmVGYWlsdXJlEiEKBXJldHJ5GA4gASgLMhIuZ2xtcXVvdGEudjEuUmV0cnkSDwoHZHJhaW5lZBgPIAEoCCJDCgdXYWl0aW5nEiMKBG1vZGUYASABKA4yFS5nbG1xdW90YS52MS5XYWl0TW9kZRITCgttYXhfd2FpdF9tcxgCIAEoAyJtCgpBdHRyaWJ1dGVzEgwKBHRvb2wYASABKAkSEgoKY2FwYWJpbGl0eRgCIAEoCRIOCgZzb3VyY2UYAyABKAkSDAoEdXNlchgEIAEoCRIMCgRwb29sGAUgASgJEhEKCW5hbWVzcGFjZRgGIAEoCSJuCgxTdG9yZUZhaWx1cmUSKAoGcG9saWN5GAEgASgOMhguZ2xtcXVvdGEudjEuU3RvcmVQb2xpY3kSGwoTbG9jYWxfc2hhcmVfcGVyY2VudBgCIAEoDRIXCg9tYXhfZHVyYXRpb25fbXMYAyABKAMiYwoFUmV0cnkSFAoMbWF4X2F0dGVtcHRzGAEgASgNEhUKDWJhc2VfZGVsYXlfbXMYAiABKAMSFwoPZmFjdG9yX3Blcm1pbGxlGAMgASgNEhQKDG1heF9kZWxheV9tcxgEIAEoAyJiCghVcHN0cmVhbRIOCgZvcmlnaW4YASABKAkSJQoHYmlsbGluZxgCIAEoDjIULmdsbXF1b3RhLnYxLkJpbGxpbmcSDwoHYXBpX2tleRgDIAEoCRIOCgZjYV9wZW0YBCABKAkifgoFUmVkaXMSCwoDdXJsGAEgASgJEhAKCHVzZXJuYW1lGAIgASgJEhAKCHBhc3N3b3JkGAMgASgJEg4KBmNhX3BlbRgEIAEoCRIZChFzZW50aW5lbF91c2VybmFtZRgFIAEoCRIZChFzZW50aW5lbF9wYXNzd29yZBgGIAEoCSLWAQoHQ2F0YWxvZxIiCgZtb2RlbHMYASADKAsyEi5nbG1xdW90YS52MS5Nb2RlbBIiCgZwcmljZXMYAiADKAsyEi5nbG1xdW90YS52MS5QcmljZRIwCgdjcmVkaXRzGAMgAygLMh8uZ2xtcXVvdGEudjEuQ3JlZGl0Q29lZmZpY2llbnRzEicKCHNjaGVkdWxlGAQgASgLMhUuZ2xtcXVvdGEudjEuU2NoZWR1bGUSKAoGZXJyb3JzGAUgAygLMhguZ2xtcXVvdGEudjEuVmVuZG9yRXJyb3IiOAoFTW9kZWwSDAoEbmFtZRgBIAEoCRIPCgdhbGlhc2VzGAIgAygJEhAKCHN1ZmZpeGVzGAMgAygJIj0KBVByaWNlEg0KBW1vZGVsGAEgASgJEiUKBXRpZXJzGAIgAygLMhYuZ2xtcXVvdGEudjEuUHJpY2VUaWVyImUKCVByaWNlVGllchIaChJ1cF90b19pbnB1dF90b2tlbnMYASABKAMSEgoKaW5wdXRfbmFubxgCIAEoAxITCgtjYWNoZWRfbmFubxgDIAEoAxITCgtvdXRwdXRfbmFubxgEIAEoAyJkChJDcmVkaXRDb2VmZmljaWVudHMSDQoFbW9kZWwYASABKAkSEwoLaW5wdXRfbWljcm8YAiABKAMSFAoMY2FjaGVkX21pY3JvGAMgASgDEhQKDG91dHB1dF9taWNybxgEIAEoAyKlAQoIU2NoZWR1bGUSEQoJdGltZV96b25lGAEgASgJEiQKBHBlYWsYAiADKAsyFi5nbG1xdW90YS52MS5QZWFrSG91cnMSFwoPcGVha19mYWN0b3JfcHBtGAMgASgNEhsKE29mZl9wZWFrX2ZhY3Rvcl9wcG0YBCABKA0SKgoKcHJvbW90aW9ucxgFIAMoCzIWLmdsbXF1b3RhLnYxLlByb21vdGlvbiJFCglQZWFrSG91cnMSEAoId2Vla2RheXMYASADKA0SEwoLZnJvbV9taW51dGUYAiABKA0SEQoJdG9fbWludXRlGAMgASgNImAKCVByb21vdGlvbhIMCgRuYW1lGAEgASgJEg8KB2Zyb21fbXMYAiABKAMSEAoIdW50aWxfbXMYAyABKAMSDgoGbW9kZWxzGAQgAygJEhIKCmZhY3Rvcl9wcG0YBSABKA0iQwoLVmVuZG9yRXJyb3ISDAoEY29kZRgBIAEoCRImCgVjbGFzcxgCIAEoDjIXLmdsbXF1b3RhLnYxLkVycm9yQ2xhc3MqcQoIV2FpdE1vZGUSGQoVV0FJVF9NT0RFX1VOU1BFQ0lGSUVEEAASFAoQV0FJVF9NT0RFX1JFSkVDVBABEhgKFFdBSVRfTU9ERV9VTlRJTF9TTE9UEAISGgoWV0FJVF9NT0RFX1VOVElMX1dJTkRPVxADKpYBCg1Qcmlvcml0eUNsYXNzEh4KGlBSSU9SSVRZX0NMQVNTX1VOU1BFQ0lGSUVEEAASGQoVUFJJT1JJVFlfQ0xBU1NfU1lTVEVNEAESFwoTUFJJT1JJVFlfQ0xBU1NfSElHSBACEhkKFVBSSU9SSVRZX0NMQVNTX05PUk1BTBADEhYKElBSSU9SSVRZX0NMQVNTX0xPVxAEKlUKCkR1cmFiaWxpdHkSGgoWRFVSQUJJTElUWV9VTlNQRUNJRklFRBAAEhQKEERVUkFCSUxJVFlfQVNZTkMQARIVChFEVVJBQklMSVRZX1NUUklDVBACKnkKC1N0b3JlUG9saWN5EhwKGFNUT1JFX1BPTElDWV9VTlNQRUNJRklFRBAAEhcKE1NUT1JFX1BPTElDWV9DTE9TRUQQARIcChhTVE9SRV9QT0xJQ1lfTE9DQUxfU0hBUkUQAhIVChFTVE9SRV9QT0xJQ1lfT1BFThADKm0KB0JpbGxpbmcSFwoTQklMTElOR19VTlNQRUNJRklFRBAAEhcKE0JJTExJTkdfQ09ESU5HX1BMQU4QARIVChFCSUxMSU5HX1RFQU1fU0VBVBACEhkKFUJJTExJTkdfUEFZX0FTX1lPVV9HTxADKuABCgpFcnJvckNsYXNzEhsKF0VSUk9SX0NMQVNTX1VOU1BFQ0lGSUVEEAASGwoXRVJST1JfQ0xBU1NfQ09OQ1VSUkVOQ1kQARIUChBFUlJPUl9DTEFTU19SQVRFEAISGAoURVJST1JfQ0xBU1NfT1ZFUkxPQUQQAxIVChFFUlJPUl9DTEFTU19RVU9UQRAEEhwKGEVSUk9SX0NMQVNTX0FDQ09VTlRfU1RPUBAFEhwKGEVSUk9SX0NMQVNTX0NMSUVOVF9FUlJPUhAGEhUKEUVSUk9SX0NMQVNTX1JFVFJZEAcyUgoOQ29udHJvbFNlcnZpY2USQAoFV2F0Y2gSGS5nbG1xdW90YS52MS5XYXRjaFJlcXVlc3QaGi5nbG1xdW90YS52MS5XYXRjaFJlc3BvbnNlMAFiBnByb3RvMw");
 
 /**
  * @generated from message glmquota.v1.WatchRequest
@@ -181,6 +181,60 @@ export type Binding = Message<"glmquota.v1.Binding"> & {
    * @generated from field: repeated string path = 7;
    */
   path: string[];
+
+  /**
+   * What a call does that does not fit; absent: it is refused at once.
+   *
+   * @generated from field: glmquota.v1.Waiting waiting = 8;
+   */
+  waiting?: Waiting | undefined;
+
+  /**
+   * Of calls that ask for none, and the highest they may ask for; absent: Normal and High.
+   *
+   * @generated from field: glmquota.v1.PriorityClass default_class = 9;
+   */
+  defaultClass: PriorityClass;
+
+  /**
+   * @generated from field: glmquota.v1.PriorityClass max_class = 10;
+   */
+  maxClass: PriorityClass;
+
+  /**
+   * What pod and pool say about the calls; callers cannot change it.
+   *
+   * @generated from field: glmquota.v1.Attributes attributes = 11;
+   */
+  attributes?: Attributes | undefined;
+
+  /**
+   * Absent: Async.
+   *
+   * @generated from field: glmquota.v1.Durability durability = 12;
+   */
+  durability: Durability;
+
+  /**
+   * Absent: Closed.
+   *
+   * @generated from field: glmquota.v1.StoreFailure on_store_failure = 13;
+   */
+  onStoreFailure?: StoreFailure | undefined;
+
+  /**
+   * Absent: no second try.
+   *
+   * @generated from field: glmquota.v1.Retry retry = 14;
+   */
+  retry?: Retry | undefined;
+
+  /**
+   * A person wants the calls of this binding ended now: running ones are cut, waiting ones given up.
+   *
+   * @generated from field: bool drained = 15;
+   */
+  drained: boolean;
 };
 
 /**
@@ -189,6 +243,135 @@ export type Binding = Message<"glmquota.v1.Binding"> & {
  */
 export const BindingSchema: GenMessage<Binding> = /*@__PURE__*/
   messageDesc(file_glmquota_v1_control, 4);
+
+/**
+ * @generated from message glmquota.v1.Waiting
+ */
+export type Waiting = Message<"glmquota.v1.Waiting"> & {
+  /**
+   * @generated from field: glmquota.v1.WaitMode mode = 1;
+   */
+  mode: WaitMode;
+
+  /**
+   * @generated from field: int64 max_wait_ms = 2;
+   */
+  maxWaitMs: bigint;
+};
+
+/**
+ * Describes the message glmquota.v1.Waiting.
+ * Use `create(WaitingSchema)` to create a new message.
+ */
+export const WaitingSchema: GenMessage<Waiting> = /*@__PURE__*/
+  messageDesc(file_glmquota_v1_control, 5);
+
+/**
+ * Empty: not known, so that callers may say.
+ *
+ * @generated from message glmquota.v1.Attributes
+ */
+export type Attributes = Message<"glmquota.v1.Attributes"> & {
+  /**
+   * @generated from field: string tool = 1;
+   */
+  tool: string;
+
+  /**
+   * @generated from field: string capability = 2;
+   */
+  capability: string;
+
+  /**
+   * @generated from field: string source = 3;
+   */
+  source: string;
+
+  /**
+   * @generated from field: string user = 4;
+   */
+  user: string;
+
+  /**
+   * @generated from field: string pool = 5;
+   */
+  pool: string;
+
+  /**
+   * @generated from field: string namespace = 6;
+   */
+  namespace: string;
+};
+
+/**
+ * Describes the message glmquota.v1.Attributes.
+ * Use `create(AttributesSchema)` to create a new message.
+ */
+export const AttributesSchema: GenMessage<Attributes> = /*@__PURE__*/
+  messageDesc(file_glmquota_v1_control, 6);
+
+/**
+ * What happens while Redis cannot be asked.
+ *
+ * @generated from message glmquota.v1.StoreFailure
+ */
+export type StoreFailure = Message<"glmquota.v1.StoreFailure"> & {
+  /**
+   * @generated from field: glmquota.v1.StorePolicy policy = 1;
+   */
+  policy: StorePolicy;
+
+  /**
+   * @generated from field: uint32 local_share_percent = 2;
+   */
+  localSharePercent: number;
+
+  /**
+   * @generated from field: int64 max_duration_ms = 3;
+   */
+  maxDurationMs: bigint;
+};
+
+/**
+ * Describes the message glmquota.v1.StoreFailure.
+ * Use `create(StoreFailureSchema)` to create a new message.
+ */
+export const StoreFailureSchema: GenMessage<StoreFailure> = /*@__PURE__*/
+  messageDesc(file_glmquota_v1_control, 7);
+
+/**
+ * Of calls that the vendor refused before their first byte. The first try counts.
+ *
+ * @generated from message glmquota.v1.Retry
+ */
+export type Retry = Message<"glmquota.v1.Retry"> & {
+  /**
+   * @generated from field: uint32 max_attempts = 1;
+   */
+  maxAttempts: number;
+
+  /**
+   * @generated from field: int64 base_delay_ms = 2;
+   */
+  baseDelayMs: bigint;
+
+  /**
+   * @generated from field: uint32 factor_permille = 3;
+   */
+  factorPermille: number;
+
+  /**
+   * @generated from field: int64 max_delay_ms = 4;
+   */
+  maxDelayMs: bigint;
+};
+
+/**
+ * Describes the message glmquota.v1.Retry.
+ * Use `create(RetrySchema)` to create a new message.
+ */
+export const RetrySchema: GenMessage<Retry> = /*@__PURE__*/
+  messageDesc(file_glmquota_v1_control, 8);
 
 /**
  * The vendor's surfaces at one origin, and the key that opens them.
@@ -226,7 +409,7 @@ export type Upstream = Message<"glmquota.v1.Upstream"> & {
  * Use `create(UpstreamSchema)` to create a new message.
  */
 export const UpstreamSchema: GenMessage<Upstream> = /*@__PURE__*/
-  messageDesc(file_glmquota_v1_control, 5);
+  messageDesc(file_glmquota_v1_control, 9);
 
 /**
  * @generated from message glmquota.v1.Redis
@@ -275,7 +458,7 @@ export type Redis = Message<"glmquota.v1.Redis"> & {
  * Use `create(RedisSchema)` to create a new message.
  */
 export const RedisSchema: GenMessage<Redis> = /*@__PURE__*/
-  messageDesc(file_glmquota_v1_control, 6);
+  messageDesc(file_glmquota_v1_control, 10);
 
 /**
  * What pricing and error handling need of the GLMCatalog.
@@ -316,7 +499,7 @@ export type Catalog = Message<"glmquota.v1.Catalog"> & {
  * Use `create(CatalogSchema)` to create a new message.
  */
 export const CatalogSchema: GenMessage<Catalog> = /*@__PURE__*/
-  messageDesc(file_glmquota_v1_control, 7);
+  messageDesc(file_glmquota_v1_control, 11);
 
 /**
  * @generated from message glmquota.v1.Model
@@ -343,7 +526,7 @@ export type Model = Message<"glmquota.v1.Model"> & {
  * Use `create(ModelSchema)` to create a new message.
  */
 export const ModelSchema: GenMessage<Model> = /*@__PURE__*/
-  messageDesc(file_glmquota_v1_control, 8);
+  messageDesc(file_glmquota_v1_control, 12);
 
 /**
  * @generated from message glmquota.v1.Price
@@ -365,7 +548,7 @@ export type Price = Message<"glmquota.v1.Price"> & {
  * Use `create(PriceSchema)` to create a new message.
  */
 export const PriceSchema: GenMessage<Price> = /*@__PURE__*/
-  messageDesc(file_glmquota_v1_control, 9);
+  messageDesc(file_glmquota_v1_control, 13);
 
 /**
  * Nano-currency per 10^6 tokens.
@@ -401,7 +584,7 @@ export type PriceTier = Message<"glmquota.v1.PriceTier"> & {
  * Use `create(PriceTierSchema)` to create a new message.
  */
 export const PriceTierSchema: GenMessage<PriceTier> = /*@__PURE__*/
-  messageDesc(file_glmquota_v1_control, 10);
+  messageDesc(file_glmquota_v1_control, 14);
 
 /**
  * Micro-credits per 10^4 tokens, at peak.
@@ -435,7 +618,7 @@ export type CreditCoefficients = Message<"glmquota.v1.CreditCoefficients"> & {
  * Use `create(CreditCoefficientsSchema)` to create a new message.
  */
 export const CreditCoefficientsSchema: GenMessage<CreditCoefficients> = /*@__PURE__*/
-  messageDesc(file_glmquota_v1_control, 11);
+  messageDesc(file_glmquota_v1_control, 15);
 
 /**
  * Factors are parts per million of the peak rate.
@@ -474,7 +657,7 @@ export type Schedule = Message<"glmquota.v1.Schedule"> & {
  * Use `create(ScheduleSchema)` to create a new message.
  */
 export const ScheduleSchema: GenMessage<Schedule> = /*@__PURE__*/
-  messageDesc(file_glmquota_v1_control, 12);
+  messageDesc(file_glmquota_v1_control, 16);
 
 /**
  * @generated from message glmquota.v1.PeakHours
@@ -503,7 +686,7 @@ export type PeakHours = Message<"glmquota.v1.PeakHours"> & {
  * Use `create(PeakHoursSchema)` to create a new message.
  */
 export const PeakHoursSchema: GenMessage<PeakHours> = /*@__PURE__*/
-  messageDesc(file_glmquota_v1_control, 13);
+  messageDesc(file_glmquota_v1_control, 17);
 
 /**
  * @generated from message glmquota.v1.Promotion
@@ -540,7 +723,7 @@ export type Promotion = Message<"glmquota.v1.Promotion"> & {
  * Use `create(PromotionSchema)` to create a new message.
  */
 export const PromotionSchema: GenMessage<Promotion> = /*@__PURE__*/
-  messageDesc(file_glmquota_v1_control, 14);
+  messageDesc(file_glmquota_v1_control, 18);
 
 /**
  * @generated from message glmquota.v1.VendorError
@@ -562,7 +745,165 @@ export type VendorError = Message<"glmquota.v1.VendorError"> & {
  * Use `create(VendorErrorSchema)` to create a new message.
  */
 export const VendorErrorSchema: GenMessage<VendorError> = /*@__PURE__*/
-  messageDesc(file_glmquota_v1_control, 15);
+  messageDesc(file_glmquota_v1_control, 19);
+
+/**
+ * @generated from enum glmquota.v1.WaitMode
+ */
+export const WaitMode = {
+  /**
+   * @generated from enum value: WAIT_MODE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * At once.
+   *
+   * @generated from enum value: WAIT_MODE_REJECT = 1;
+   */
+  REJECT: 1,
+
+  /**
+   * While concurrency or rate holds it up; refused when a window is used up.
+   *
+   * @generated from enum value: WAIT_MODE_UNTIL_SLOT = 2;
+   */
+  UNTIL_SLOT: 2,
+
+  /**
+   * Also for a window that opens within max_wait_ms.
+   *
+   * @generated from enum value: WAIT_MODE_UNTIL_WINDOW = 3;
+   */
+  UNTIL_WINDOW: 3,
+} as const;
+
+/**
+ * @generated from enum glmquota.v1.WaitMode
+ */
+export type WaitMode = (typeof WaitMode)[keyof typeof WaitMode] | UnknownEnum;
+
+/**
+ * Describes the enum glmquota.v1.WaitMode.
+ */
+export const WaitModeSchema: GenEnum<WaitMode> = /*@__PURE__*/
+  enumDesc(file_glmquota_v1_control, 0);
+
+/**
+ * @generated from enum glmquota.v1.PriorityClass
+ */
+export const PriorityClass = {
+  /**
+   * @generated from enum value: PRIORITY_CLASS_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * @generated from enum value: PRIORITY_CLASS_SYSTEM = 1;
+   */
+  SYSTEM: 1,
+
+  /**
+   * @generated from enum value: PRIORITY_CLASS_HIGH = 2;
+   */
+  HIGH: 2,
+
+  /**
+   * @generated from enum value: PRIORITY_CLASS_NORMAL = 3;
+   */
+  NORMAL: 3,
+
+  /**
+   * @generated from enum value: PRIORITY_CLASS_LOW = 4;
+   */
+  LOW: 4,
+} as const;
+
+/**
+ * @generated from enum glmquota.v1.PriorityClass
+ */
+export type PriorityClass = (typeof PriorityClass)[keyof typeof PriorityClass] | UnknownEnum;
+
+/**
+ * Describes the enum glmquota.v1.PriorityClass.
+ */
+export const PriorityClassSchema: GenEnum<PriorityClass> = /*@__PURE__*/
+  enumDesc(file_glmquota_v1_control, 1);
+
+/**
+ * @generated from enum glmquota.v1.Durability
+ */
+export const Durability = {
+  /**
+   * @generated from enum value: DURABILITY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * @generated from enum value: DURABILITY_ASYNC = 1;
+   */
+  ASYNC: 1,
+
+  /**
+   * A grant is confirmed by a replica before the first byte goes out.
+   *
+   * @generated from enum value: DURABILITY_STRICT = 2;
+   */
+  STRICT: 2,
+} as const;
+
+/**
+ * @generated from enum glmquota.v1.Durability
+ */
+export type Durability = (typeof Durability)[keyof typeof Durability] | UnknownEnum;
+
+/**
+ * Describes the enum glmquota.v1.Durability.
+ */
+export const DurabilitySchema: GenEnum<Durability> = /*@__PURE__*/
+  enumDesc(file_glmquota_v1_control, 2);
+
+/**
+ * @generated from enum glmquota.v1.StorePolicy
+ */
+export const StorePolicy = {
+  /**
+   * @generated from enum value: STORE_POLICY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Nothing new.
+   *
+   * @generated from enum value: STORE_POLICY_CLOSED = 1;
+   */
+  CLOSED: 1,
+
+  /**
+   * A share of the last known limits, for max_duration_ms.
+   *
+   * @generated from enum value: STORE_POLICY_LOCAL_SHARE = 2;
+   */
+  LOCAL_SHARE: 2,
+
+  /**
+   * Everything, for max_duration_ms.
+   *
+   * @generated from enum value: STORE_POLICY_OPEN = 3;
+   */
+  OPEN: 3,
+} as const;
+
+/**
+ * @generated from enum glmquota.v1.StorePolicy
+ */
+export type StorePolicy = (typeof StorePolicy)[keyof typeof StorePolicy] | UnknownEnum;
+
+/**
+ * Describes the enum glmquota.v1.StorePolicy.
+ */
+export const StorePolicySchema: GenEnum<StorePolicy> = /*@__PURE__*/
+  enumDesc(file_glmquota_v1_control, 3);
 
 /**
  * @generated from enum glmquota.v1.Billing
@@ -598,7 +939,7 @@ export type Billing = (typeof Billing)[keyof typeof Billing] | UnknownEnum;
  * Describes the enum glmquota.v1.Billing.
  */
 export const BillingSchema: GenEnum<Billing> = /*@__PURE__*/
-  enumDesc(file_glmquota_v1_control, 0);
+  enumDesc(file_glmquota_v1_control, 4);
 
 /**
  * @generated from enum glmquota.v1.ErrorClass
@@ -654,7 +995,7 @@ export type ErrorClass = (typeof ErrorClass)[keyof typeof ErrorClass] | UnknownE
  * Describes the enum glmquota.v1.ErrorClass.
  */
 export const ErrorClassSchema: GenEnum<ErrorClass> = /*@__PURE__*/
-  enumDesc(file_glmquota_v1_control, 1);
+  enumDesc(file_glmquota_v1_control, 5);
 
 /**
  * Served by the operator's edge role over TLS. The caller proves who it is with its pod's projected token
