@@ -16,6 +16,16 @@ export default defineConfig({
         },
       },
       {
+        // The engine as scripts instead of functions (sidecar/engine/caller.ts): the same suites once more.
+        test: {
+          name: 'scripts',
+          include: ['test/integration/engine/*.test.ts', 'test/property/engine/*.test.ts'],
+          exclude: ['test/integration/engine/{acl,client-traps,connection,evalsha,topologies}*.test.ts'],
+          env: { GLMQUOTA_TEST_FORM: 'scripts' },
+          testTimeout: 300_000,
+        },
+      },
+      {
         test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],

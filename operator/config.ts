@@ -1,6 +1,7 @@
 /** All the operator is told by its environment: read once, checked as a whole, frozen. */
 import { AppError } from '../sidecar/base/errors.ts';
 import type { LogLevel } from '../sidecar/base/log.ts';
+import { parseRedisUrl } from '../sidecar/engine/redis-url.ts';
 
 /** What both roles need. */
 interface CommonConfig {
@@ -11,7 +12,7 @@ interface CommonConfig {
   readonly namespace: string;
   readonly podName: string;
   readonly redisUrl: string;
-  /** In the own namespace: operator-username, operator-password, sidecar-username, sidecar-password, ca.crt. */
+  /** In the own namespace; `redisCredentials` says what it holds. */
   readonly redisSecret: string;
   readonly allowedOrigins: readonly string[];
 }
@@ -45,7 +46,7 @@ const VARIABLES = {
   GLMQUOTA_NAMESPACE: "the operator's own namespace (required)",
   GLMQUOTA_POD_NAME: 'name of this pod (required)',
   GLMQUOTA_NAME: "prefix of the names of the operator's objects; default glmquota",
-  GLMQUOTA_REDIS_URL: 'rediss://host:port, or redis:// on loopback (required)',
+  GLMQUOTA_REDIS_URL: 'rediss://host:port, rediss+sentinel://… or rediss+cluster://… (required)',
   GLMQUOTA_REDIS_SECRET: 'Secret with the credentials of Redis (required)',
   GLMQUOTA_MANAGE_REDIS_SECRET: 'controller: true makes that Secret when it is missing; default false',
   GLMQUOTA_ALLOWED_ORIGINS: 'origins that credentials may name besides the vendor, with commas; default none',
@@ -141,12 +142,10 @@ class Reader {
   redisUrl(name: Variable): string {
     const given = this.required(name);
     if (given === '') return '';
-    const url = URL.parse(given);
-    const isLoopback = /^(127\..*|localhost|\[::1\])$/.test(url?.hostname ?? '');
-    if (url?.protocol !== 'rediss:' && !(url?.protocol === 'redis:' && isLoopback)) {
-      this.problems.push(`${name} must be rediss://host:port (redis:// on loopback only), not "${given}"`);
-    } else if (url.username !== '' || url.password !== '') {
-      this.problems.push(`${name} must not hold credentials; they belong into the Secret`);
+    try {
+      parseRedisUrl(given);
+    } catch (reason) {
+      this.problems.push(`${name}: ${AppError.from(reason).message}`);
     }
     return given;
   }

@@ -4,6 +4,7 @@ import type { Clock } from '../sidecar/base/clock.ts';
 import { AppError } from '../sidecar/base/errors.ts';
 import type { Log } from '../sidecar/base/log.ts';
 import type { AdminEngine } from '../sidecar/engine/port.ts';
+import type { TreeKey } from '../sidecar/engine/terms.ts';
 import { parseAgentPool } from './api/v1alpha1/agentpool.ts';
 import { LABEL_POOL } from './api/v1alpha1/labels.ts';
 import { observeDeployment } from './controllers/agentpool/reconcile.ts';
@@ -16,6 +17,7 @@ import { credentialFactsOf, feedWorld, openCaches, watchResource } from './contr
 import { AGENT_POOLS, DEPLOYMENTS, observe, PODS } from './controllers/world/kinds.ts';
 import { World } from './controllers/world/world.ts';
 import { KubeClient } from './runtime/client.ts';
+import { RedisKeeper, type RedisKeeperOptions } from './redis-keeper.ts';
 import type { Connection } from './runtime/connection.ts';
 import { EventRecorder } from './runtime/events.ts';
 import { startHealth } from './runtime/health.ts';
@@ -44,6 +46,8 @@ export interface ControllerRoleOptions {
   readonly connection: Connection;
   readonly leaseConnection: Connection;
   readonly engine: AdminEngine;
+  /** What the leader keeps on Redis' servers; null: somebody else does. */
+  readonly redis: Pick<RedisKeeperOptions, 'servers' | 'usersKey'> | null;
   /** Whether Redis answers. */
   readonly ping: (signal: AbortSignal) => Promise<void>;
   readonly lease: { readonly namespace: string; readonly name: string };
@@ -127,7 +131,10 @@ export async function runControllerRole(options: ControllerRoleOptions, signal: 
       const resources = { caches, pools: pools.store, deployments: deployments.store, pods: pods.store };
       const checkpoints = { namespace: lease.namespace, prefix: options.checkpointPrefix };
       const parts = { ...resources, client, engine, world, checkpoints, treeMetrics, shipped: options.shipped };
-      await lead({ ...parts, recorder, clock, log, metrics, queues }, term, signal);
+      await Promise.all([
+        lead({ ...parts, recorder, clock, log, metrics, queues }, term, signal),
+        keepRedis(options, world, either),
+      ]);
     });
   } finally {
     health.drain();
@@ -136,6 +143,25 @@ export async function runControllerRole(options: ControllerRoleOptions, signal: 
     await recorder.flush();
     log.info('controller.stopped');
   }
+}
+
+async function keepRedis(
+  { redis, clock, log }: ControllerRoleOptions,
+  world: World,
+  signal: AbortSignal,
+): Promise<void> {
+  if (redis === null) return;
+  let trees: ReadonlySet<TreeKey> | null = null;
+  const keeper = new RedisKeeper({ ...redis, trees: () => trees, clock, log });
+  const look = (): void => {
+    const before = trees;
+    const now = new Set(Array.from(world.current?.accounts.values() ?? [], ({ treeKey }) => treeKey));
+    trees = world.current && now;
+    if (before === null || now.symmetricDifference(before).size > 0) keeper.touch();
+  };
+  using _compilations = world.subscribe(look);
+  look();
+  await keeper.run(signal);
 }
 
 function assertHeard(reflectors: readonly Reflector[]): void {

@@ -5,7 +5,6 @@ import type { Clock } from '../sidecar/base/clock.ts';
 import { AppError } from '../sidecar/base/errors.ts';
 import type { Log } from '../sidecar/base/log.ts';
 import type { SnapshotDemands } from '../sidecar/control/encode.ts';
-import type { SidecarSnapshot } from '../sidecar/control/terms.ts';
 import type { AdminEngine } from '../sidecar/engine/port.ts';
 import { trustAuthority } from './certificates/authority.ts';
 import { type KeyPair, notAfterMs, signServerCertificate } from './certificates/x509.ts';
@@ -21,7 +20,7 @@ import { TreeHashes } from './controllers/world/tree-hashes.ts';
 import { World } from './controllers/world/world.ts';
 import { podSource, projectPod } from './edge/pods.ts';
 import { startEdge } from './edge/server.ts';
-import type { CacheView, TreeRevisions } from './edge/terms.ts';
+import type { CacheView, RedisAccess, TreeRevisions } from './edge/terms.ts';
 import { tokenReviewer } from './edge/token-reviewer.ts';
 import type { KubeClient } from './runtime/client.ts';
 import { type Health, startHealth } from './runtime/health.ts';
@@ -61,8 +60,8 @@ export interface EdgeRoleOptions {
   readonly allowedOrigins: readonly string[];
   readonly operatorNamespace: string;
   readonly engine: Pick<AdminEngine, 'snapshot' | 'config' | 'hashOf'>;
-  /** How sidecars reach Redis; null until its Secret is there. */
-  readonly redis: Cell<SidecarSnapshot['redis'] | null>;
+  /** How the sidecars of a tree reach Redis; null until its Secret is there. */
+  readonly redis: Cell<RedisAccess | null>;
   readonly host: string;
   readonly ports: { readonly health: number; readonly webhook: number; readonly control: number };
   readonly clock: Clock;

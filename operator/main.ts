@@ -8,8 +8,6 @@ import { type Clock, systemClock } from '../sidecar/base/clock.ts';
 import { AppError } from '../sidecar/base/errors.ts';
 import { createLog, type Log } from '../sidecar/base/log.ts';
 import { createRegistry } from '../sidecar/base/metrics.ts';
-import type { SidecarSnapshot } from '../sidecar/control/terms.ts';
-import { sidecarAcl } from '../sidecar/engine/keys.ts';
 import { ENGINE_VERSION } from '../sidecar/engine/library.ts';
 import { ensureAuthority } from './certificates/authority.ts';
 import { ensureRedisSecret, type RedisCredentials } from './certificates/redis-secret.ts';
@@ -18,7 +16,8 @@ import { type ControllerConfig, describeVariables, type EdgeConfig, readConfig, 
 import { runControllerRole } from './controller-role.ts';
 import { readShippedCatalog } from './controllers/glmcatalog/shipped.ts';
 import { EDGE_RESOURCES, runEdgeRole } from './edge-role.ts';
-import { awaitRedisCredentials, LateEngine, linkRedis } from './redis-link.ts';
+import type { RedisAccess } from './edge/terms.ts';
+import { awaitRedisCredentials, LateEngine, linkRedis, sidecarSettings } from './redis-link.ts';
 import { KubeClient } from './runtime/client.ts';
 import { Connection } from './runtime/connection.ts';
 import { createRuntimeMetrics } from './runtime/metrics.ts';
@@ -104,6 +103,7 @@ async function controller(config: ControllerConfig, base: Base): Promise<void> {
       connection,
       leaseConnection,
       engine: link.engine,
+      redis: { servers: link.servers, usersKey: usersKeyOf(credentials, log) },
       ping: async (each) => link.ping(each),
       lease: { namespace, name: `${name}-controller` },
       checkpointPrefix: `${name}-checkpoint-`,
@@ -127,9 +127,16 @@ async function ours(config: ControllerConfig, client: KubeClient, base: Base): P
   return untilDone('redis.secretFailed', base, async () => {
     const authority = await authorityOf(config, client, base);
     const host = new URL(redisUrl).hostname;
-    const options = { authority, host, sidecarRules: sidecarAcl(), clock };
+    const options = { authority, host, clock };
     return ensureRedisSecret({ client, namespace, name: redisSecret, signal }, options);
   });
+}
+
+/** Null: all sidecars share one user, as in the first release or where the operator may not make users. */
+function usersKeyOf({ sidecars }: RedisCredentials, log: Log): string | null {
+  if (sidecars.kind === 'perTree') return sidecars.key;
+  log.warn('redis.sharedUser', { user: sidecars.username });
+  return null;
 }
 
 async function edge(config: EdgeConfig, base: Base): Promise<void> {
@@ -142,14 +149,13 @@ async function edge(config: EdgeConfig, base: Base): Promise<void> {
   const client = new KubeClient({ connection, clock, log, userAgent, metrics });
   const authority = await untilDone('edge.authorityFailed', base, async () => authorityOf(config, client, base));
   const engine = new LateEngine();
-  const redis = createCell<SidecarSnapshot['redis'] | null>(null);
+  const redis = createCell<RedisAccess | null>(null);
   const place = { client, namespace, name: config.redisSecret, clock, log };
   // In the background: pods must be admitted, and readiness told, without Redis.
   const linking = awaitRedisCredentials(place, signal).then(
     (credentials) => {
       engine.attach(stack.use(linkRedis(redisUrl, credentials, base)));
-      const { username, password } = credentials.sidecar;
-      redis.set({ url: redisUrl, username, password, caPem: credentials.caPem || null });
+      redis.set(sidecarSettings(redisUrl, credentials));
     },
     () => undefined,
   );

@@ -3,20 +3,24 @@ import { withDeadline } from '../sidecar/base/abort.ts';
 import type { Clock } from '../sidecar/base/clock.ts';
 import { AppError } from '../sidecar/base/errors.ts';
 import type { Log } from '../sidecar/base/log.ts';
+import { treeUser } from '../sidecar/engine/acl.ts';
 import { createAdminEngine } from '../sidecar/engine/client.ts';
-import { connectRedis } from '../sidecar/engine/connect.ts';
+import { connectRedis, type RedisSettings } from '../sidecar/engine/connect.ts';
 import type { AdminEngine } from '../sidecar/engine/port.ts';
+import { type RedisServers, serversOf } from '../sidecar/engine/servers.ts';
 import type { TreeConfig, TreeKey, TreeSnapshot } from '../sidecar/engine/terms.ts';
 import { configHash } from '../sidecar/engine/tree.ts';
 import { SECRETS, secretData } from './certificates/authority.ts';
 import { type RedisCredentials, redisCredentials } from './certificates/redis-secret.ts';
 import type { KubeClient } from './runtime/client.ts';
+import { treePassword } from './tree-users.ts';
 
 const RETRY_MS = 1000;
 const PING_MS = 1000;
 
 export interface RedisLink extends AsyncDisposable {
   readonly engine: AdminEngine;
+  readonly servers: RedisServers;
   /** Resolves when Redis answers; fails with `unavailable` or `deadline`. */
   ping(signal: AbortSignal): Promise<void>;
 }
@@ -24,13 +28,7 @@ export interface RedisLink extends AsyncDisposable {
 /** Connects in the background as the operator's user; calls fail with `unavailable` while there is no connection. */
 export function linkRedis(url: string, credentials: RedisCredentials, parts: { clock: Clock; log: Log }): RedisLink {
   const { clock, log } = parts;
-  const { operator, caPem } = credentials;
-  const settings = {
-    url,
-    username: operator.username || null,
-    password: operator.password || null,
-    caPem: caPem || null,
-  };
+  const settings = { url, ...credentials.operator, ...commonSettings(credentials) };
   let lastCause = '';
   const onError = (error: AppError): void => {
     // A Redis that is away says the same with every attempt.
@@ -38,14 +36,38 @@ export function linkRedis(url: string, credentials: RedisCredentials, parts: { c
     lastCause = error.message;
   };
   const connection = connectRedis(settings, { name: 'glmquota-operator', onError });
+  const servers = serversOf(connection.redis);
   return {
     engine: createAdminEngine({ redis: connection.redis }),
+    servers,
     ping: async (signal) => {
       const limit = { ms: PING_MS, what: 'asking Redis', signal };
       await withDeadline(clock, limit, async () => connection.redis.ping());
     },
-    [Symbol.asyncDispose]: async () => connection[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: async () => {
+      servers[Symbol.dispose]();
+      await connection[Symbol.asyncDispose]();
+    },
   };
+}
+
+/** How the sidecars of each tree reach Redis; the same object for the same tree. */
+export function sidecarSettings(url: string, credentials: RedisCredentials): (tree: TreeKey) => RedisSettings {
+  const { sidecars } = credentials;
+  const made = new Map<TreeKey, RedisSettings>();
+  return (tree) => {
+    const user =
+      sidecars.kind === 'shared'
+        ? { username: sidecars.username, password: sidecars.password }
+        : { username: treeUser(tree), password: treePassword(sidecars.key, tree) };
+    const settings = made.get(tree) ?? { url, ...user, ...commonSettings(credentials) };
+    made.set(tree, settings);
+    return settings;
+  };
+}
+
+function commonSettings({ caPem, sentinel }: RedisCredentials): Pick<RedisSettings, 'caPem' | 'sentinel'> {
+  return { caPem: caPem || null, ...(sentinel && { sentinel }) };
 }
 
 /** The engine of a link that may come later: until then it fails with `unavailable`. */
@@ -91,7 +113,7 @@ export async function awaitRedisCredentials(place: CredentialsPlace, signal: Abo
     try {
       const secret = await client.get(SECRETS, { namespace, name }, { signal });
       const credentials = secret === null ? null : redisCredentials(secretData(secret));
-      if (credentials !== null && isWhole(credentials)) return credentials;
+      if (credentials !== null) return credentials;
       throw new AppError('notFound', `Secret ${namespace}/${name} is not there, or lacks users and passwords`);
     } catch (reason) {
       signal.throwIfAborted();
@@ -101,8 +123,4 @@ export async function awaitRedisCredentials(place: CredentialsPlace, signal: Abo
     }
     await clock.sleep(RETRY_MS, signal);
   }
-}
-
-function isWhole({ operator, sidecar }: RedisCredentials): boolean {
-  return [operator.username, operator.password, sidecar.username, sidecar.password].every((each) => each !== '');
 }

@@ -10,7 +10,7 @@ import { type BindingQuestion, type BindingRefusal, decideBinding } from '../tre
 import { objectId } from '../trees/names.ts';
 import { composeSnapshot } from '../trees/snapshot.ts';
 import type { CompiledAccount, CompiledQuota, CompiledWorld, NamespaceLabels } from '../trees/terms.ts';
-import type { CacheView, TreeRevisions, TreeState, WorldView } from './terms.ts';
+import type { CacheView, RedisAccess, TreeRevisions, TreeState, WorldView } from './terms.ts';
 import type { TreeWatch } from './tree-watch.ts';
 
 export interface PublicationsOptions {
@@ -18,8 +18,8 @@ export interface PublicationsOptions {
   readonly caches: CacheView;
   readonly revisions: Pick<TreeRevisions, 'hashOf'>;
   readonly trees: Pick<TreeWatch, 'state' | 'compare'>;
-  /** How sidecars reach Redis; null until its Secret is there. */
-  readonly redis: Cell<SidecarSnapshot['redis'] | null>;
+  /** How the sidecars of a tree reach Redis; null until its Secret is there. */
+  readonly redis: Cell<RedisAccess | null>;
   readonly demands: SnapshotDemands;
 }
 
@@ -80,7 +80,7 @@ export class Publications {
     const { treeKey } = account;
     const state = this.#stateOf(account);
     if (state === null) return pending('Redis does not hold the tree as it is here', treeKey);
-    const redis = this.#options.redis.value;
+    const redis = this.#options.redis.value?.(treeKey) ?? null;
     if (redis === null) return pending('the credentials of Redis are not there yet', treeKey);
     const material = this.#materialOf(account);
     if (material === null) return pending(`the account cannot be served: ${account.verdict.message}`, treeKey);

@@ -6,14 +6,13 @@ import { type Cell, createCell } from '../../sidecar/base/cell.ts';
 import type { Clock } from '../../sidecar/base/clock.ts';
 import type { Log } from '../../sidecar/base/log.ts';
 import type { SnapshotDemands } from '../../sidecar/control/encode.ts';
-import type { SidecarSnapshot } from '../../sidecar/control/terms.ts';
 import { healthService } from '../../sidecar/rpc/health.ts';
 import type { Certificate } from '../../sidecar/rpc/security.ts';
 import { RpcServer } from '../../sidecar/rpc/server.ts';
 import { createEdgeMetrics } from './metrics.ts';
 import { Publications } from './publications.ts';
 import { PodStreams } from './streams.ts';
-import type { CacheView, PodSource, TokenReviewer, TreeRevisions, WorldView } from './terms.ts';
+import type { CacheView, PodSource, RedisAccess, TokenReviewer, TreeRevisions, WorldView } from './terms.ts';
 import { TokenGate } from './token-gate.ts';
 import { TreeWatch } from './tree-watch.ts';
 import { watchService } from './watch-service.ts';
@@ -32,7 +31,7 @@ export interface EdgeOptions {
   readonly caches: CacheView;
   readonly revisions: TreeRevisions;
   /** How sidecars reach Redis; null until its Secret is there. */
-  readonly redis: Cell<SidecarSnapshot['redis'] | null>;
+  readonly redis: Cell<RedisAccess | null>;
   /** What the health service says; for Kubernetes the probes say it. Never depends on Redis. */
   readonly ready: Cell<boolean>;
   readonly clock: Clock;

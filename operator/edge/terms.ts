@@ -1,5 +1,6 @@
 /** What edge knows of the world, and the ports it is wired to. Every port answers from a cache unless it says it waits. */
 import type { Catalog } from '../../sidecar/catalog/terms.ts';
+import type { SidecarSnapshot } from '../../sidecar/control/terms.ts';
 import type { Revision, TreeConfig, TreeKey } from '../../sidecar/engine/terms.ts';
 import type { Credential } from '../trees/credentials.ts';
 import type { ObjectKey } from '../trees/names.ts';
@@ -68,3 +69,6 @@ export interface TreeRevisions {
   /** What `configHash` says once Redis holds this tree. */
   hashOf(tree: TreeConfig): string;
 }
+
+/** How the sidecars of a tree reach Redis; the same object as long as nothing has changed. */
+export type RedisAccess = (tree: TreeKey) => SidecarSnapshot['redis'];

@@ -7,7 +7,11 @@ import { AppError } from './errors.ts';
  * to whatever makes it as well. Its listener is removed either way, so long-lived signals do not collect any.
  */
 export async function orAbort<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
+  if (signal.aborted) {
+    // Nobody waits for it any more: its failure must not end the process.
+    promise.catch(() => undefined);
+    signal.throwIfAborted();
+  }
   const aborted = Promise.withResolvers<never>();
   const onAbort = (): void => aborted.reject(signal.reason as Error);
   signal.addEventListener('abort', onAbort, { once: true });

@@ -9,6 +9,7 @@ import type {
 } from '../../proto/gen/glmquota/v1/control_pb.ts';
 import { AppError } from '../base/errors.ts';
 import type { CatalogSchedule, Currency } from '../catalog/terms.ts';
+import { parseRedisUrl } from '../engine/redis-url.ts';
 import type { Revision } from '../engine/terms.ts';
 import { decodeBinding } from './decode-binding.ts';
 import { BILLINGS, ERROR_CLASSES } from './enums.ts';
@@ -71,16 +72,14 @@ function decodeOrigin(origin: string): string {
 }
 
 function decodeRedis(redis: Redis): SidecarSnapshot['redis'] {
-  const url = URL.parse(redis.url);
-  const secure = url?.protocol === 'rediss:' || (url?.protocol === 'redis:' && isLoopback(url.hostname));
-  if (!secure || url.username !== '' || url.password !== '') {
-    throw new AppError('invalid', 'redis.url must be rediss (redis on loopback) without credentials');
-  }
+  parseRedisUrl(redis.url);
+  const sentinel = { username: redis.sentinelUsername, password: redis.sentinelPassword };
   return {
     url: redis.url,
     username: optional(redis.username),
     password: optional(redis.password),
     caPem: optional(redis.caPem),
+    ...(sentinel.username === '' ? {} : { sentinel }),
   };
 }
 

@@ -50,6 +50,8 @@ export function encodeSnapshot(snapshot: SidecarSnapshot, demands: SnapshotDeman
       username: redis.username ?? '',
       password: redis.password ?? '',
       caPem: redis.caPem ?? '',
+      sentinelUsername: redis.sentinel?.username ?? '',
+      sentinelPassword: redis.sentinel?.password ?? '',
     },
   });
 }

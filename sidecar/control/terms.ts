@@ -59,6 +59,8 @@ export interface SidecarSnapshot {
     readonly username: string | null;
     readonly password: string | null;
     readonly caPem: string | null;
+    /** For the Sentinels, if they have users. */
+    readonly sentinel?: { readonly username: string; readonly password: string };
   };
 }
 

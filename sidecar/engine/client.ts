@@ -1,43 +1,51 @@
 /** The engine's ports over Redis. One call is one function call: one round trip, atomic. */
-import type { Redis } from 'ioredis';
-import { orAbort } from '../base/abort.ts';
 import { AppError } from '../base/errors.ts';
-import { configKey, functionKeys, TREE_FIELD } from './keys.ts';
-import { ENGINE_VERSION, loadLibrary, type LibraryVariant, type Operation } from './library.ts';
-import type { AdminEngine, BeatReply, SidecarEngine } from './port.ts';
-import { storeError } from './redis-errors.ts';
+import { type CallerOptions, createCaller, createDialect, guarded } from './caller.ts';
+import { createConfirmer } from './confirm.ts';
+import type { RedisConnection } from './connect.ts';
+import { configKey, functionKeys, noticeChannel, TREE_FIELD } from './keys.ts';
+import { notices } from './notices.ts';
+import type { AdminEngine, BeatReply, BeatRequest, SidecarEngine } from './port.ts';
 import * as reply from './replies.ts';
-import { amountArguments, maybe, settlementArguments } from './requests.ts';
-import type { Settlement, SettleReply, TreeKey } from './terms.ts';
+import { callArguments, maybe, settlementArguments } from './requests.ts';
+import type { Settlement, SettleReply, TreeKey, Verdict } from './terms.ts';
+import type { RedisClient } from './topology.ts';
 import { configHash, encodeTree, hashOf } from './tree.ts';
 import { parseTree, serializeTree } from './tree-text.ts';
 
 /** Settlements, leases or beats that one function call carries; more go in several calls. */
 const BATCH = 100;
-const READ_ONLY: ReadonlySet<Operation> = new Set<Operation>(['snapshot', 'audit']);
 
-export interface SidecarEngineOptions {
-  readonly redis: Redis;
+export interface SidecarEngineOptions extends CallerOptions {
+  readonly redis: RedisClient;
   readonly treeKey: TreeKey;
-  /** Another build of the library; for tests. */
-  readonly variant?: LibraryVariant;
+  /** How notices arrive; absent: only beats tell them. */
+  readonly subscribe?: RedisConnection['subscribe'];
 }
 
-export interface AdminEngineOptions {
-  readonly redis: Redis;
-  readonly variant?: LibraryVariant;
+export interface AdminEngineOptions extends CallerOptions {
+  readonly redis: RedisClient;
 }
+
+/** Replicas that confirm a claim of a strict tree, and how long they may take. */
+const CONFIRMATION = { replicas: 1, timeoutMs: 500 };
 
 /**
  * A sidecar's view of one tree. It remembers the epoch it was told last, so that a settlement that is sent after Redis
  * lost its memory is answered `epoch` instead of being lost.
  */
-export function createSidecarEngine({ redis, treeKey, variant }: SidecarEngineOptions): SidecarEngine {
-  const call = caller(redis, variant);
+export function createSidecarEngine({ redis, treeKey, subscribe, ...form }: SidecarEngineOptions): SidecarEngine {
+  const dialect = createDialect(form);
+  const call = createCaller(redis, dialect);
+  const confirmed = createConfirmer(redis, dialect);
   const keys = functionKeys(treeKey);
   let known: number | null = null;
   const learn = (epoch: number): void => {
     known = Math.max(known ?? 0, epoch);
+  };
+  const learnFrom = (verdict: Verdict): Verdict => {
+    if (verdict.kind === 'granted' || verdict.kind === 'queued') learn(verdict.epoch);
+    return verdict;
   };
 
   async function settleBatch(batch: readonly Settlement[], signal?: AbortSignal): Promise<readonly SettleReply[]> {
@@ -47,36 +55,52 @@ export function createSidecarEngine({ redis, treeKey, variant }: SidecarEngineOp
 
   return {
     async acquire(request, signal) {
-      const { id, owner, leaf, model, generation, epoch, maxRuntimeMs } = request;
-      const args = [id, owner, leaf, model, String(generation), maybe(epoch), String(maxRuntimeMs)];
-      args.push(...amountArguments(request.reserve));
-      const verdict = reply.decodeVerdict(await call('acquire', keys, args, signal), id);
-      if (verdict.kind === 'granted') learn(verdict.epoch);
-      return verdict;
+      const { id, owner, generation, epoch } = request;
+      const args = [id, owner, String(generation), maybe(epoch), ...callArguments(request)];
+      return learnFrom(reply.decodeVerdict(await call('acquire', keys, args, signal), id));
     },
-    async claim({ id, fence }, signal) {
-      return reply.decodeNumber(await call('claim', keys, [id, String(fence)], signal)) === 1;
+    async claim({ id, fence }, { confirm = false } = {}, signal) {
+      const args = [id, String(fence)];
+      if (!confirm) return reply.decodeNumber(await call('claim', keys, args, signal)) === 1;
+      const answer = await confirmed('claim', { keys, args }, CONFIRMATION, signal);
+      if (!answer.isReplicated) throw new AppError('unavailable', 'no replica of Redis has confirmed the lease');
+      return reply.decodeNumber(answer.reply) === 1;
     },
     async settle(settlements, signal) {
       const replies: SettleReply[] = [];
       for (const batch of batches(settlements)) replies.push(...(await settleBatch(batch, signal)));
       return replies;
     },
-    async cancel(id, signal) {
-      await call('cancel', keys, [id], signal);
+    async swap(settlement, next, signal) {
+      const { id, owner, generation } = next;
+      const args = [maybe(known), ...settlementArguments(settlement), id, owner, String(generation)];
+      const swapped = reply.decodeSwap(await call('swap', keys, [...args, ...callArguments(next)], signal), id);
+      return { ...swapped, verdict: learnFrom(swapped.verdict) };
     },
-    async beat({ owner, epoch, leases }, signal) {
+    async cancel(id, { keepPlace = false } = {}, signal) {
+      await call('cancel', keys, [id, keepPlace ? '1' : '0'], signal);
+    },
+    async tick(signal) {
+      return reply.decodeTick(await call('tick', keys, [], signal));
+    },
+    notices: (owner, signal, opened) => notices(subscribe, noticeChannel(treeKey, owner), signal, opened),
+    async beat(request, signal) {
       const answers: Alive[] = [];
-      for (const batch of batches(leases, 1)) {
-        const args = [owner, maybe(epoch), ...batch.flatMap(({ id, fence }) => [id, String(fence)])];
+      for (const args of beatArguments(request)) {
         const answer = reply.decodeBeat(await call('beat', keys, args, signal));
         if (answer.kind === 'epoch') return answer;
         answers.push(answer);
       }
-      const [first] = answers;
-      if (!first) throw new AppError('internal', 'a beat without an answer');
-      learn(first.epoch);
-      return { ...first, lost: answers.flatMap(({ lost }) => lost) };
+      const last = answers.at(-1);
+      if (!last) throw new AppError('internal', 'a beat without an answer');
+      learn(last.epoch);
+      return {
+        ...last,
+        serverNowMs: answers[0]?.serverNowMs ?? last.serverNowMs,
+        lost: answers.flatMap(({ lost }) => lost),
+        waiting: answers.flatMap(({ waiting }) => waiting),
+        notices: answers.flatMap((answer) => answer.notices),
+      };
     },
     async register({ owner, leases, disclaimed }, signal) {
       let epoch = 0;
@@ -85,11 +109,8 @@ export function createSidecarEngine({ redis, treeKey, variant }: SidecarEngineOp
         const records = batch.flatMap(({ lease, request, sent }) => [
           lease.id,
           String(lease.fence),
-          request.leaf,
-          request.model,
           sent ? '1' : '0',
-          String(request.maxRuntimeMs),
-          ...amountArguments(request.reserve),
+          ...callArguments(request),
         ]);
         epoch = reply.decodeNumber(await call('register', keys, [owner, '0', ...records], signal));
       }
@@ -105,18 +126,40 @@ export function createSidecarEngine({ redis, treeKey, variant }: SidecarEngineOp
   };
 }
 
+/** The arguments of each call that one beat takes: the leases, then the waiters. */
+function beatArguments({ owner, epoch, leases, waiters }: BeatRequest): readonly (readonly string[])[] {
+  const head = [owner, maybe(epoch)];
+  const held = batches(leases, 1).map((batch) => [
+    ...head,
+    String(batch.length),
+    ...batch.flatMap(({ id, fence }) => [id, String(fence)]),
+  ]);
+  const [first = [], ...more] = batches(waiters);
+  const last = held.pop() ?? [];
+  return [...held, [...last, ...first], ...more.map((batch) => [...head, '0', ...batch])];
+}
+
 /** The operator's view of all trees of a server. */
-export function createAdminEngine({ redis, variant }: AdminEngineOptions): AdminEngine {
-  const call = caller(redis, variant);
+export function createAdminEngine({ redis, ...form }: AdminEngineOptions): AdminEngine {
+  const dialect = createDialect(form);
+  const call = createCaller(redis, dialect);
+  const govern = async (key: TreeKey, args: readonly string[], signal?: AbortSignal): Promise<unknown> =>
+    call('govern', [...functionKeys(key), configKey(key)], args, signal);
   return {
     async loadLibrary(signal) {
-      await guarded(loadLibrary(redis, variant), signal);
+      await guarded(dialect.load(redis), signal);
     },
-    async configure(tree, revision, _options, signal) {
+    async configure(tree, revision, { lost = false, checkpoint } = {}, signal) {
       const encoded = encodeTree(tree);
       const { leaseCreatedMs, transitions, generation } = revision;
       const order = [leaseCreatedMs, transitions, generation].map(String);
-      const args = [...encoded.account, ...order, hashOf(encoded), serializeTree(tree), ...encoded.body];
+      const uses = checkpoint?.usage ?? [];
+      const remembered = [
+        lost ? '1' : '0',
+        String(uses.length),
+        ...uses.flatMap(({ node, limit, used, anchorMs }) => [node, limit, String(used), String(anchorMs ?? -1)]),
+      ];
+      const args = [...encoded.account, ...order, hashOf(encoded), serializeTree(tree), ...remembered, ...encoded.body];
       const keys = [...functionKeys(tree.key), configKey(tree.key)];
       return reply.decodeConfigured(await call('configure', keys, args, signal));
     },
@@ -131,35 +174,35 @@ export function createAdminEngine({ redis, variant }: AdminEngineOptions): Admin
     async audit(key, signal) {
       return reply.decodeAudit(await call('audit', functionKeys(key), [], signal), key);
     },
+    async tick(key, signal) {
+      return reply.decodeTick(await call('tick', functionKeys(key), [], signal));
+    },
+    async reclaim(key, { prefix, except }, signal) {
+      const total = { leases: 0, waiters: 0 };
+      for (;;) {
+        const { leases, waiters } = reply.decodeReclaimed(await govern(key, ['reclaim', prefix, except ?? ''], signal));
+        if (leases + waiters === 0) return total;
+        total.leases += leases;
+        total.waiters += waiters;
+      }
+    },
+    async drain(key, process, draining, signal) {
+      await govern(key, ['drain', process, draining ? '1' : '0'], signal);
+    },
+    async freeze(key, node, untilMs, signal) {
+      await govern(key, ['freeze', node, String(untilMs ?? -1)], signal);
+    },
+    async resetWindow(key, node, limit, signal) {
+      return reply.decodeNumber(await govern(key, ['reset', node, limit], signal)) === 1;
+    },
+    async calibrate(key, { limit, used, resetAtMs, pollStartMs }, signal) {
+      const args = ['calibrate', limit, String(used), String(resetAtMs ?? -1), String(pollStartMs)];
+      return reply.decodeCalibrated(await govern(key, args, signal));
+    },
   };
 }
 
 type Alive = Extract<BeatReply, { kind: 'alive' }>;
-
-type Call = (
-  operation: Operation,
-  keys: readonly string[],
-  args: readonly string[],
-  signal: AbortSignal | undefined,
-) => Promise<unknown>;
-
-function caller(redis: Redis, variant: LibraryVariant | undefined): Call {
-  const prefix = variant?.version ?? ENGINE_VERSION;
-  return (operation, keys, args, signal) => {
-    const command = READ_ONLY.has(operation) ? 'FCALL_RO' : 'FCALL';
-    return guarded(redis.call(command, `${prefix}_${operation}`, keys.length, ...keys, ...args), signal);
-  };
-}
-
-async function guarded<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  try {
-    return await (signal ? orAbort(promise, signal) : promise);
-  } catch (error) {
-    // After an abort nobody waits for the answer any more; it must not become an unhandled rejection.
-    promise.catch(() => undefined);
-    throw storeError(error);
-  }
-}
 
 /** At least `min` batches, so that an empty list still makes a call where one is due. */
 function batches<T>(items: readonly T[], min = 0): readonly (readonly T[])[] {

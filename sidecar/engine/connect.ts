@@ -1,23 +1,41 @@
 /** A connection to Redis as operator and sidecar want it: it fails fast, comes back by itself, and says why. */
 import { isIP } from 'node:net';
-import { Redis, type RedisOptions } from 'ioredis';
-import { orAbort } from '../base/abort.ts';
-import { AppError } from '../base/errors.ts';
+import { Cluster, Redis, type RedisOptions } from 'ioredis';
+import { type Clock, systemClock } from '../base/clock.ts';
+import type { AppError } from '../base/errors.ts';
+import { jitter } from '../base/ids.ts';
 import { storeError } from './redis-errors.ts';
+import { parseRedisUrl, type RedisPlace } from './redis-url.ts';
+import { type Subscriber, subscribe } from './subscriptions.ts';
+import { COMMAND_TIMEOUT_MS, REDIRECT_DELAY_MS, type RedisClient, untilEvent, untilReady } from './topology.ts';
 
 export interface RedisSettings {
-  /** `rediss://host[:port][/db]`, or `redis://…` to a loopback address only. Credentials in it are refused. */
+  /** As `parseRedisUrl` takes it. Credentials in it are refused. */
   readonly url: string;
   readonly username: string | null;
   readonly password: string | null;
-  /** PEM of the CA that signed the server's certificate; null: the system's. */
+  /** PEM of the CA that signed the servers' certificates; null: the system's. */
   readonly caPem: string | null;
+  /** For the Sentinels, which have users of their own; absent: they ask for none. */
+  readonly sentinel?: RedisUser;
+}
+
+export interface RedisUser {
+  readonly username: string;
+  readonly password: string;
 }
 
 export interface RedisConnection extends AsyncDisposable {
-  readonly redis: Redis;
+  readonly redis: RedisClient;
   /** Resolves once commands can be sent; rejects with the signal's reason. */
   ready(signal: AbortSignal): Promise<void>;
+  /** Gives up the connection, whatever it waits for, and resolves once there is a new one (rule T3). */
+  reconnect(signal: AbortSignal): Promise<void>;
+  /**
+   * Listens to a sharded channel on this very connection until the signal aborts, wherever the channel's slot moves;
+   * `onSubscribed` is told each time it stands again, because what was published meanwhile is lost. One subscriber a channel.
+   */
+  subscribe(channel: string, subscriber: Subscriber, signal: AbortSignal): void;
 }
 
 export interface ConnectOptions {
@@ -25,11 +43,12 @@ export interface ConnectOptions {
   readonly name: string;
   /** Told of each failed attempt and each broken connection. */
   readonly onError: (error: AppError) => void;
+  readonly clock?: Clock;
 }
 
-/** No answer for this long is an answer. Beats must be over within 2 s (rule T3). */
-const COMMAND_TIMEOUT_MS = 2000;
 const CONNECT_TIMEOUT_MS = 5000;
+/** A server that does not even say good-bye is not waited for: somebody wants a fresh connection. */
+const DISCONNECT_TIMEOUT_MS = 100;
 const MAX_RECONNECT_DELAY_MS = 1000;
 
 /**
@@ -38,69 +57,126 @@ const MAX_RECONNECT_DELAY_MS = 1000;
  * Fails with code `invalid` when the settings would send data over a network in the clear.
  */
 export function connectRedis(settings: RedisSettings, options: ConnectOptions): RedisConnection {
-  const redis = new Redis(redisOptions(settings, options.name));
-  redis.on('error', (error: unknown) => options.onError(storeError(error)));
+  const { onError, clock = systemClock } = options;
+  const redis = open(settings, options.name);
+  const disposed = new AbortController();
+  redis.on('error', (error: unknown) => onError(storeError(error)));
+  redis.on('node error', (error: unknown) => onError(storeError(error)));
+  redis.on('end', () => void revive(redis, clock, disposed.signal));
   return {
     redis,
-    ready: async (signal) => {
-      if (redis.status === 'ready') return;
-      const ready = Promise.withResolvers<void>();
-      const tell = (): void => ready.resolve();
-      redis.on('ready', tell);
-      try {
-        await orAbort(ready.promise, signal);
-      } finally {
-        redis.off('ready', tell);
+    ready: async (signal) => untilReady(redis, signal),
+    reconnect: async (signal) => {
+      // Interrupted while it connects, the client would give up for good; and what connects is fresh.
+      if (redis.status === 'ready') {
+        const closed = untilEvent(redis, 'close', signal);
+        redis.disconnect(true);
+        await closed;
       }
+      await untilReady(redis, signal);
+    },
+    subscribe: (channel, subscriber, signal) => {
+      const until = AbortSignal.any([signal, disposed.signal]);
+      void subscribe({ redis, channel, subscriber, clock, onError }, until);
     },
     [Symbol.asyncDispose]: async () => {
+      disposed.abort();
       redis.disconnect();
     },
   };
 }
 
-function redisOptions(settings: RedisSettings, name: string): Omit<RedisOptions, 'replyMapping'> {
-  const { host, port, db, tls } = parseUrl(settings.url);
-  const secure: RedisOptions = { tls: { ...(isIP(host) === 0 ? { servername: host } : {}), ...caOf(settings) } };
+/** The client gives up when what leads to the server fails, e.g. the look-up of the master: begin anew. */
+async function revive(redis: RedisClient, clock: Clock, disposed: AbortSignal): Promise<void> {
+  const rested = await clock.sleep(MAX_RECONNECT_DELAY_MS, disposed).then(
+    () => true,
+    () => false,
+  );
+  if (rested && redis.status === 'end') await redis.connect().catch(() => undefined);
+}
+
+function open(settings: RedisSettings, name: string): RedisClient {
+  const place = parseRedisUrl(settings.url);
+  const common = commonOptions(settings, place, name);
+  switch (place.kind) {
+    case 'single':
+      return new Redis({ ...common, ...place.hosts[0], db: place.db, ...failingFast() });
+    case 'sentinel':
+      return new Redis({ ...common, ...sentinelOptions(settings, place), ...failingFast() });
+    case 'cluster':
+      return new Cluster([...place.hosts], {
+        redisOptions: common,
+        enableOfflineQueue: false,
+        // The servers' own check is enough; this one would open a connection to a server at random.
+        enableReadyCheck: false,
+        // Certificates name hosts, not the addresses that a look-up would put in their place.
+        dnsLookup: (host, callback) => callback(null, host),
+        clusterRetryStrategy: reconnectDelay,
+        slotsRefreshTimeout: COMMAND_TIMEOUT_MS,
+        // Together more than the command timeout, which ends it: a slot on the move is waited for.
+        maxRedirections: 2 * (COMMAND_TIMEOUT_MS / REDIRECT_DELAY_MS),
+        retryDelayOnMoved: REDIRECT_DELAY_MS,
+        retryDelayOnTryAgain: REDIRECT_DELAY_MS,
+        retryDelayOnClusterDown: REDIRECT_DELAY_MS,
+        retryDelayOnFailover: REDIRECT_DELAY_MS,
+      });
+  }
+}
+
+type Options = Omit<RedisOptions, 'replyMapping'>;
+
+function commonOptions(settings: RedisSettings, place: RedisPlace, name: string): Options {
   return {
-    host,
-    port,
-    db,
+    // RESP3: one connection carries commands and subscriptions.
+    protocol: 3,
     connectionName: name,
+    disableClientInfo: true,
     ...(settings.username === null ? {} : { username: settings.username }),
     ...(settings.password === null ? {} : { password: settings.password }),
-    ...(tls ? secure : {}),
+    ...(place.tls ? { tls: tlsOptions(settings, place) } : {}),
     connectTimeout: CONNECT_TIMEOUT_MS,
+    disconnectTimeout: DISCONNECT_TIMEOUT_MS,
     commandTimeout: COMMAND_TIMEOUT_MS,
     maxRetriesPerRequest: 1,
-    enableOfflineQueue: false,
     // Batching commands that come together costs a third of the throughput here.
     enableAutoPipelining: false,
-    retryStrategy: (attempt) => Math.min(50 * 2 ** Math.min(attempt, 10), MAX_RECONNECT_DELAY_MS),
+    // Its failure would be an unhandled rejection, and nobody would hear of its success; see subscriptions.ts.
+    autoResubscribe: false,
     // The name now leads to another server, or will: a replica never grants anything.
     reconnectOnError: (error) => error.message.startsWith('READONLY'),
   };
 }
 
-function caOf({ caPem }: RedisSettings): { ca?: string } {
-  return caPem === null ? {} : { ca: caPem };
+function failingFast(): Options {
+  return { enableOfflineQueue: false, retryStrategy: reconnectDelay };
 }
 
-function parseUrl(text: string): { host: string; port: number; db: number; tls: boolean } {
-  const url = URL.parse(text);
-  if (!url || !['redis:', 'rediss:'].includes(url.protocol) || url.hostname === '')
-    throw new AppError('invalid', 'the Redis URL must look like rediss://host:port');
-  if (url.username !== '' || url.password !== '')
-    throw new AppError('invalid', 'credentials do not belong into the Redis URL');
-  const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
-  const tls = url.protocol === 'rediss:';
-  if (!tls && !isLoopback(host))
-    throw new AppError('invalid', `redis:// is for loopback addresses only, use rediss:// for ${host}`);
-  const db = url.pathname.length > 1 ? Number(url.pathname.slice(1)) : 0;
-  if (!Number.isInteger(db) || db < 0) throw new AppError('invalid', `not a database number: ${url.pathname}`);
-  return { host, port: url.port === '' ? 6379 : Number(url.port), db, tls };
+/** Thousands lose their connection at once: they must not come back at once. */
+function reconnectDelay(attempt: number): number {
+  const most = Math.min(50 * 2 ** Math.min(attempt, 10), MAX_RECONNECT_DELAY_MS);
+  return most * (0.5 + 0.5 * jitter());
 }
 
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+/** Sentinels and clusters name their servers themselves: there is no one name to ask for. */
+function tlsOptions({ caPem }: RedisSettings, { kind, hosts }: RedisPlace): { ca?: string; servername?: string } {
+  const [{ host }] = hosts;
+  return {
+    ...(kind === 'single' && isIP(host) === 0 ? { servername: host } : {}),
+    ...(caPem === null ? {} : { ca: caPem }),
+  };
+}
+
+function sentinelOptions(settings: RedisSettings, place: RedisPlace): Options {
+  const { sentinel } = settings;
+  return {
+    sentinels: [...place.hosts],
+    name: place.master,
+    ...(place.tls ? { enableTLSForSentinelMode: true, sentinelTLS: tlsOptions(settings, place) } : {}),
+    ...(sentinel ? { sentinelUsername: sentinel.username, sentinelPassword: sentinel.password } : {}),
+    sentinelCommandTimeout: COMMAND_TIMEOUT_MS,
+    sentinelRetryStrategy: reconnectDelay,
+    // A master that fails over closes its connections or answers READONLY, and a beat that is not answered asks the
+    // Sentinels anew: listening to each of them would cost every sidecar a connection more per Sentinel.
+    failoverDetector: false,
+  };
 }

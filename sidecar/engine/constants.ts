@@ -19,5 +19,24 @@ export const ENGINE_CONSTANTS = {
   REAP_BUDGET: 16,
   /** Forgotten ids that one call removes at most. */
   PRUNE_BUDGET: 32,
+  /** Between two beats of an owner, give or take a tenth: a third of the lifetime. */
+  BEAT_MS: 5000,
+  /** Life of a dispatched grant until it is claimed or beaten for. */
+  CLAIM_TTL_MS: 10_000,
+  /** A waiter leaves when nobody asked for it this long: three beats and a tenth. */
+  WAITER_TTL_MS: 16_500,
+  /** How long a denial of a waiter is kept for an owner that did not hear of it. */
+  NOTICE_MS: 30_000,
+  /** How long the place of a cancelled waiter is kept. */
+  PLACE_MS: 30_000,
+  /** Waiters that one call looks at most. */
+  DISPATCH_BUDGET: 32,
+  /** Waiters that one call lets go because they are late or silent at most. */
+  WAITER_REAP_BUDGET: 16,
+  /** What a grant costs a flow of weight 1; divisible by all small weights. */
+  TAG_SCALE: 5_040_000,
+  MAX_WEIGHT: 100_000,
+  /** How often the first at a window is passed before the window is kept free for it. */
+  GUARD_BYPASS: 8,
   MAX_AMOUNT: Number.MAX_SAFE_INTEGER,
 } as const;

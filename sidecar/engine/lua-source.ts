@@ -8,16 +8,34 @@ export const OPERATIONS = [
   'acquire',
   'claim',
   'settle',
+  'swap',
   'cancel',
   'beat',
   'register',
+  'tick',
   'configure',
+  'govern',
   'snapshot',
   'audit',
 ] as const;
 
 /** In the order in which they form one library: later files use what earlier ones define. */
-export const LUA_FILES = ['records', 'prelude', 'anchored', 'meters', 'charges', 'leases', ...OPERATIONS] as const;
+export const LUA_FILES = [
+  'records',
+  'prelude',
+  'nodes',
+  'anchored',
+  'meters',
+  'charges',
+  'guarantees',
+  'leases',
+  'check',
+  'queue',
+  'guard',
+  'dispatch',
+  'calibrate',
+  ...OPERATIONS,
+] as const;
 
 /** File name without `.lua` → its text. */
 export const LUA_SOURCES: Readonly<Record<(typeof LUA_FILES)[number], string>> = readSources();

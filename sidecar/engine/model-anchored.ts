@@ -165,6 +165,11 @@ export class AnchoredWindow {
     }
   }
 
+  /** Nothing is used any more; the periods go on as they are. */
+  clear(): void {
+    for (const period of this.periods) period.used = 0;
+  }
+
   /** Starts with at least `used`, as if it had been opened now. */
   seed(used: number, wall: number): void {
     if (this.periods.length === 0) {
@@ -241,6 +246,10 @@ export class SharedWindow {
         this.#used.set(period.id, saturate(this.usedIn(period) + amount - charge.reserve));
       else if (!refund) this.#used.set(period.id, saturate(this.usedIn(period) + amount));
     }
+  }
+
+  clear(): void {
+    for (const period of this.periods) this.#used.set(period.id, 0);
   }
 
   seed(used: number): void {

@@ -1,13 +1,16 @@
 /** Reference model: the two clocks, the server's identity and the epoch (rules T1, T3, W2). Pure. */
 import { ENGINE_CONSTANTS } from './constants.ts';
 
-const { SILENT_MS, STEP_MS, TTL_MS } = ENGINE_CONSTANTS;
+const { BEAT_MS, SILENT_MS, STEP_MS, TTL_MS } = ENGINE_CONSTANTS;
 
 export class ModelClock {
   now = { wallMs: 0, logicalMs: 0 };
   epoch = 0;
   fence = 0;
   steps = 0;
+  /** Nothing is granted until then while owners are still to register (rule T7); `learnToEnd`: in any case. */
+  learnUntilMs = 0;
+  learnToEnd = false;
   #rawUs = 0;
   #identity = 'one';
   #state: { rawUs: number; logicalUs: number; identity: string } | null = null;
@@ -53,20 +56,34 @@ export class ModelClock {
       if (this.now.logicalMs >= this.#noReapUntilMs) this.#gapFromMs = lastMs;
       this.#noReapUntilMs = this.now.logicalMs + SILENT_MS;
     }
-    if (this.#state && this.#state.identity !== this.#identity) this.epoch = Math.max(this.epoch + 1, this.now.wallMs);
+    if (this.#state && this.#state.identity !== this.#identity) {
+      this.epoch = Math.max(this.epoch + 1, this.now.wallMs);
+      this.learn(false);
+    }
     this.#state = { rawUs: this.#rawUs, logicalUs, identity: this.#identity };
   }
 
   #begin(): void {
     this.epoch = this.now.wallMs;
     this.fence = this.#rawUs;
-    this.steps = this.#gapFromMs = this.#noReapUntilMs = this.#massFromMs = 0;
+    this.steps = this.#gapFromMs = this.#noReapUntilMs = this.#massFromMs = this.learnUntilMs = 0;
+    this.learnToEnd = false;
+  }
+
+  learn(toEnd: boolean): void {
+    this.learnUntilMs = this.now.logicalMs + TTL_MS + BEAT_MS;
+    this.learnToEnd = toEnd;
+  }
+
+  /** The server stood still a moment ago: who is silent may just not have been heard. */
+  get afterGap(): boolean {
+    return this.now.logicalMs < this.#noReapUntilMs;
   }
 
   /** Leases that expired up to this moment may be reaped. */
   get reapUntilMs(): number {
     const { logicalMs } = this.now;
-    return logicalMs < this.#noReapUntilMs ? Math.min(logicalMs, this.#gapFromMs) : logicalMs;
+    return this.afterGap ? Math.min(logicalMs, this.#gapFromMs) : logicalMs;
   }
 
   /** Whether so many owners fell silent together that nobody is reaped yet; `lastHeardMs` has one entry an owner. */
@@ -83,7 +100,10 @@ export class ModelClock {
   /** The epoch to answer a caller who knows another one, else null. */
   otherEpoch(known: number | null): number | null {
     if (known === null || known === this.epoch) return null;
-    if (known > this.epoch) this.epoch = known + 1;
+    if (known > this.epoch) {
+      this.epoch = known + 1;
+      this.learn(false);
+    }
     return this.epoch;
   }
 }

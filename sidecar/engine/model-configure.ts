@@ -1,8 +1,33 @@
 /** Reference model: what a new configuration does to counters that run (rules W4, N4). Pure. */
+import { boundsOf } from './model-adaptive.ts';
 import { AnchoredWindow, saturate, type SharedWindow } from './model-anchored.ts';
 import { roll, totalOf, type ModelNode, type ModelWindow, type World } from './model-node.ts';
+import { intervalOf } from './model-pace.ts';
+import { calendarsOf, changedNodes, nextConfig } from './model-revision.ts';
+import type { ModelTree } from './model-tree.ts';
 import { windowKey } from './tree.ts';
-import type { LimitConfig, NodeConfig, RateConfig } from './terms.ts';
+import type { LimitConfig, NodeConfig, Revision, TreeConfig } from './terms.ts';
+
+/** The tree is as configured from here on; whoever is parked is looked at, for anything may have changed. */
+export function adopt(tree: ModelTree, config: TreeConfig, revision: Revision): void {
+  const old = tree.config?.tree ?? null;
+  tree.config = nextConfig(tree.config, config, revision);
+  tree.calendars = calendarsOf(config);
+  tree.configs = new Map(config.nodes.map((node) => [node.name, node]));
+  const before = new Map(old?.nodes.map((node) => [node.name, node]));
+  for (const node of changedNodes(old, config))
+    adoptNode(tree.node(node.name), { old: before.get(node.name) ?? null, config: node }, tree);
+  tree.room.wakeAll();
+}
+
+/** Forgets nodes that are gone and of which nothing is left. */
+export function bury(tree: ModelTree): void {
+  for (const [name, node] of tree.nodes) {
+    if (tree.configs.has(name)) continue;
+    const running = forgetEnded(node, new Set(), tree);
+    if (node.inFlight.size === 0 && !running && (node.rate?.tatUs ?? 0) <= tree.logicalUs) tree.bury(name);
+  }
+}
 
 interface Change {
   /** Window keys of the node's limits until now; null: it had no configuration, any of its windows may be meant. */
@@ -11,12 +36,13 @@ interface Change {
 }
 
 /** `old`: the node's configuration until now, null if it had none. */
-export function adoptNode(
+function adoptNode(
   node: ModelNode,
   { old, config }: { readonly old: NodeConfig | null; readonly config: NodeConfig },
   world: World,
 ): void {
-  rescaleRate(node, config.rate, world.logicalUs);
+  rescaleRate(node, config, world);
+  keepLearnt(node, config);
   for (const limit of config.limits) {
     const key = windowKey(limit);
     if (node.windows.has(key)) node.amounts.set(key, limit.amount);
@@ -29,7 +55,7 @@ export function adoptNode(
 }
 
 /** Forgets windows that ended and are not in `configured`. True: something is left. */
-export function forgetEnded(node: ModelNode, configured: ReadonlySet<string>, world: World): boolean {
+function forgetEnded(node: ModelNode, configured: ReadonlySet<string>, world: World): boolean {
   for (const [key, window] of node.windows) {
     if (!configured.has(key) && hasEnded(window, key, world)) node.windows.delete(key);
   }
@@ -41,10 +67,23 @@ function hasEnded(window: ModelWindow, key: string, world: World): boolean {
   return window.kind === 'meter' ? window.total === 0 : window.periods.length === 0;
 }
 
-function rescaleRate({ rate }: ModelNode, config: RateConfig | null, nowUs: number): void {
-  if (!config || !rate || rate.intervalUs === config.intervalUs) return;
-  if (rate.tatUs > nowUs) rate.tatUs = nowUs + Math.ceil(((rate.tatUs - nowUs) / rate.intervalUs) * config.intervalUs);
-  rate.intervalUs = config.intervalUs;
+/** The wait for a token shrinks or grows with the interval in use. */
+function rescaleRate(node: ModelNode, config: NodeConfig, { now, logicalUs }: World): void {
+  const { rate, learnt } = node;
+  const intervalUs = intervalOf(config, learnt.pace, now);
+  if (!config.rate || !rate || rate.intervalUs === intervalUs) return;
+  if (rate.tatUs > logicalUs)
+    rate.tatUs = logicalUs + Math.ceil(((rate.tatUs - logicalUs) / rate.intervalUs) * intervalUs);
+  rate.intervalUs = intervalUs;
+}
+
+/** What was learnt stays within the new bounds, or goes with what it was learnt for. */
+function keepLearnt({ learnt }: ModelNode, config: NodeConfig): void {
+  const bounds = boundsOf(config);
+  if (!bounds) learnt.adaptive = null;
+  if (bounds && learnt.adaptive)
+    learnt.adaptive.limit = Math.max(bounds.min, Math.min(learnt.adaptive.limit, bounds.max));
+  if (!config.breaker) learnt.breaker = null;
 }
 
 /** The largest used fraction of the windows this limit may have been before it changed its identity just now. */

@@ -1,17 +1,26 @@
-/** Reference model: leases, finished ids and owners. Pure. */
+/** Reference model: leases, finished ids, holds and owners. Pure. */
 import { ENGINE_CONSTANTS } from './constants.ts';
 import type { ModelClock } from './model-clock.ts';
-import type { ModelCharge } from './model-node.ts';
+import type { ModelCharge, Slot } from './model-node.ts';
 import type { AcquireRequest } from './terms.ts';
 
-const { TTL_MS, LATE_MS, REAP_BUDGET } = ENGINE_CONSTANTS;
+const { CLAIM_TTL_MS, TTL_MS, LATE_MS, REAP_BUDGET } = ENGINE_CONSTANTS;
 
 export interface ModelLease {
   readonly request: AcquireRequest;
   readonly fence: number;
   readonly grantedMs: number;
   readonly grantedWallMs: number;
-  readonly taken: readonly { readonly node: string; readonly number: number; readonly charges: ModelCharge[] }[];
+  readonly taken: readonly {
+    readonly node: string;
+    readonly number: number;
+    readonly charges: readonly ModelCharge[];
+  }[];
+  readonly slot: Slot;
+  /** Granted out of the queue. */
+  readonly dispatched: boolean;
+  /** Its place in the queue; null: it never waited. */
+  readonly seq: number | null;
   claimed: boolean;
   /** Holds its slots. */
   live: boolean;
@@ -20,29 +29,54 @@ export interface ModelLease {
   expiresMs: number;
 }
 
+/** Slots of a call that is over for everybody, because the vendor may still count it (rule T6). */
+export interface Hold {
+  /** Orders holds of the same time. */
+  readonly name: string;
+  readonly slot: Slot;
+  readonly nodes: readonly string[];
+  readonly untilMs: number;
+}
+
+interface Owner {
+  heardMs: number;
+  /** In which it registered, or got its first lease. */
+  epoch: number;
+}
+
 export class ModelLeases {
   readonly #clock: ModelClock;
   readonly #leases = new Map<string, ModelLease>();
   readonly #done = new Map<string, number>();
-  readonly #heard = new Map<string, number>();
+  readonly #owners = new Map<string, Owner>();
+  holds: readonly Hold[] = [];
 
   constructor(clock: ModelClock) {
     this.#clock = clock;
   }
 
   wipe(): void {
-    for (const map of [this.#leases, this.#done, this.#heard]) map.clear();
+    for (const map of [this.#leases, this.#done, this.#owners]) map.clear();
+    this.holds = [];
   }
 
   get live(): readonly ModelLease[] {
     return [...this.#leases.values()].filter(({ live }) => live);
   }
 
+  /** How many owners hold live leases. */
+  get owners(): number {
+    return new Set(this.live.map(({ request }) => request.owner)).size;
+  }
+
   add(lease: Omit<ModelLease, 'claimed' | 'live' | 'landed' | 'expiresMs'>): ModelLease {
     const { logicalMs } = this.#clock.now;
-    const added = { ...lease, claimed: false, live: true, landed: false, expiresMs: logicalMs + TTL_MS };
+    const { owner } = lease.request;
+    const expiresMs = logicalMs + (lease.slot.atVendor ? TTL_MS : CLAIM_TTL_MS);
+    const added = { ...lease, claimed: false, live: true, landed: false, expiresMs };
+    const known = this.#hasLive(owner) ? this.#owners.get(owner) : undefined;
     this.#leases.set(lease.request.id, added);
-    this.#heard.set(lease.request.owner, logicalMs);
+    this.#owners.set(owner, { epoch: known?.epoch ?? this.#clock.epoch, heardMs: logicalMs });
     return added;
   }
 
@@ -55,8 +89,15 @@ export class ModelLeases {
     return undefined;
   }
 
+  /** A sign of life of whoever holds it. */
   extend(lease: ModelLease): void {
+    lease.slot.atVendor = true;
     lease.expiresMs = this.#clock.now.logicalMs + TTL_MS;
+  }
+
+  /** The id may be used again. */
+  forget(id: string): void {
+    this.#leases.delete(id);
   }
 
   finish(id: string): void {
@@ -69,21 +110,50 @@ export class ModelLeases {
   }
 
   /** A sign of life; it counts for owners of live leases only. */
-  hear(owner: string): void {
-    if (this.live.some(({ request }) => request.owner === owner)) this.#heard.set(owner, this.#clock.now.logicalMs);
+  hear(owner: string, registers: boolean): void {
+    if (!this.#hasLive(owner)) return;
+    const known = registers ? undefined : this.#owners.get(owner);
+    this.#owners.set(owner, { epoch: known?.epoch ?? this.#clock.epoch, heardMs: this.#clock.now.logicalMs });
+  }
+
+  /** Logical time until which nothing is granted, because owners are still to tell what they run (rule T7). */
+  get learningUntilMs(): number | null {
+    const { learnUntilMs, learnToEnd, now, epoch } = this.#clock;
+    if (now.logicalMs >= learnUntilMs) return null;
+    const missing = this.live.some(({ request }) => this.#owners.get(request.owner)?.epoch !== epoch);
+    return learnToEnd || missing ? learnUntilMs : null;
   }
 
   /** What expires now: the oldest first, no more than one call may do, none while many owners are silent together. */
   due(): readonly ModelLease[] {
-    const due = this.live
+    const due = this.inOrderOfExpiry()
       .filter(({ expiresMs }) => expiresMs <= this.#clock.reapUntilMs)
-      .toSorted((a, b) => a.expiresMs - b.expiresMs || (a.request.id < b.request.id ? -1 : 1))
       .slice(0, REAP_BUDGET);
     return due.length === 0 || this.#clock.manySilent(this.#lastHeard()) ? [] : due;
   }
 
+  inOrderOfExpiry(): readonly ModelLease[] {
+    return this.live.toSorted((a, b) => a.expiresMs - b.expiresMs || (a.request.id < b.request.id ? -1 : 1));
+  }
+
+  hold(hold: Hold): void {
+    const order = (a: Hold, b: Hold): number => a.untilMs - b.untilMs || (a.name < b.name ? -1 : 1);
+    this.holds = [...this.holds, hold].toSorted(order);
+  }
+
+  /** Holds that are over, forgotten here. */
+  endHolds(): readonly Hold[] {
+    const over = this.holds.filter(({ untilMs }) => untilMs <= this.#clock.now.logicalMs).slice(0, REAP_BUDGET);
+    this.holds = this.holds.filter((hold) => !over.includes(hold));
+    return over;
+  }
+
+  #hasLive(owner: string): boolean {
+    return this.live.some(({ request }) => request.owner === owner);
+  }
+
   #lastHeard(): readonly number[] {
     const owners = new Set(this.live.map(({ request }) => request.owner));
-    return [...owners].map((owner) => this.#heard.get(owner) ?? 0);
+    return [...owners].map((owner) => this.#owners.get(owner)?.heardMs ?? 0);
   }
 }

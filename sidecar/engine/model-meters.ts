@@ -1,4 +1,4 @@
-/** Reference model: calendar and sliding windows. What is known at the grant lands there, the rest when it settles. Pure. */
+/** Reference model: calendar, fixed and sliding windows. What is known at the grant lands there, the rest when it settles. Pure. */
 import { ENGINE_CONSTANTS } from './constants.ts';
 import { total } from './model-anchored.ts';
 
@@ -29,17 +29,47 @@ abstract class Meter {
   }
 
   abstract copy(): Meter;
+  /** Nothing is used any more; what live leases hold stays. */
+  abstract clear(): void;
 
   get total(): number {
     return this.used + total(this.held);
   }
 }
 
-export class CalendarWindow extends Meter {
+/** One period after another; used starts at nothing in each. */
+export abstract class PeriodicWindow extends Meter {
   start = 0;
   end = 0;
   used = 0;
 
+  placeAt(): number {
+    return this.start;
+  }
+
+  protected add(amount: number): void {
+    this.used += amount;
+  }
+
+  protected lift(amount: number, place: number): void {
+    if (place === this.start) this.used = Math.max(0, this.used - amount);
+  }
+
+  protected copyTo(copy: PeriodicWindow): void {
+    Object.assign(copy, { start: this.start, end: this.end, used: this.used });
+    for (const [id, amount] of this.held) copy.held.set(id, amount);
+  }
+
+  clear(): void {
+    this.used = 0;
+  }
+
+  retryAt(amount: number, limit: number): number | null {
+    return this.end < MAX_AMOUNT && amount <= limit - total(this.held) ? this.end : null;
+  }
+}
+
+export class CalendarWindow extends PeriodicWindow {
   /** `boundaries` null: nobody has this calendar any more. */
   roll({ wallMs }: Now, boundaries: readonly number[] | null): void {
     const endless = this.end === MAX_AMOUNT;
@@ -56,25 +86,30 @@ export class CalendarWindow extends Meter {
 
   copy(): CalendarWindow {
     const copy = new CalendarWindow();
-    Object.assign(copy, { start: this.start, end: this.end, used: this.used });
-    for (const [id, amount] of this.held) copy.held.set(id, amount);
+    this.copyTo(copy);
     return copy;
   }
+}
 
-  placeAt(): number {
-    return this.start;
+/** Starts at multiples of its duration. */
+export class FixedWindow extends PeriodicWindow {
+  readonly #durationMs: number;
+
+  constructor(durationMs: number) {
+    super();
+    this.#durationMs = durationMs;
   }
 
-  protected add(amount: number): void {
-    this.used += amount;
+  roll({ wallMs }: Now): void {
+    if (wallMs < this.end) return;
+    const start = Math.floor(wallMs / this.#durationMs) * this.#durationMs;
+    Object.assign(this, { used: 0, start, end: start + this.#durationMs });
   }
 
-  protected lift(amount: number, place: number): void {
-    if (place === this.start) this.used = Math.max(0, this.used - amount);
-  }
-
-  retryAt(amount: number, limit: number): number | null {
-    return this.end < MAX_AMOUNT && amount <= limit - total(this.held) ? this.end : null;
+  copy(): FixedWindow {
+    const copy = new FixedWindow(this.#durationMs);
+    this.copyTo(copy);
+    return copy;
   }
 }
 
@@ -98,6 +133,10 @@ export class SlidingWindow extends Meter {
 
   get used(): number {
     return this.#log.reduce((sum, { amount }) => sum + amount, 0);
+  }
+
+  clear(): void {
+    this.#log = [];
   }
 
   roll({ logicalMs }: Now): void {

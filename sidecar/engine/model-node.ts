@@ -1,12 +1,22 @@
 /** Reference model: one node's counters, their configuration changes, and what a lease takes of them. Pure. */
 import { ENGINE_CONSTANTS } from './constants.ts';
 import { AnchoredWindow, SharedWindow, total, type Ending, type Period, type PeriodId } from './model-anchored.ts';
-import { CalendarWindow, SlidingWindow, type Now } from './model-meters.ts';
 import { saturate } from './model-anchored.ts';
+import { boundsOf, newAdaptive, rollHour, type Adaptive } from './model-adaptive.ts';
+import { CalendarWindow, FixedWindow, SlidingWindow, type Now } from './model-meters.ts';
+import { intervalOf, newPace, type Breaker } from './model-pace.ts';
+import type { Configs } from './model-path.ts';
 import { windowKey } from './tree.ts';
-import type { Amounts, LimitConfig, NodeName, Resource, Settlement } from './terms.ts';
+import type { Amounts, LimitConfig, NodeConfig, NodeName, PriorityClass, Resource, Settlement } from './terms.ts';
 
-export type ModelWindow = AnchoredWindow | SharedWindow | CalendarWindow | SlidingWindow;
+export type ModelWindow = AnchoredWindow | SharedWindow | CalendarWindow | FixedWindow | SlidingWindow;
+
+/** One call in flight, as its nodes see it. */
+export interface Slot {
+  readonly class: PriorityClass;
+  /** False: granted out of the queue and not heard of since, or held after its end. */
+  atVendor: boolean;
+}
 
 /** What a lease took of one limit. */
 export interface ModelCharge {
@@ -27,20 +37,65 @@ export interface ModelRate {
   grants: number;
 }
 
+/** What a node learnt from the vendor's answers. */
+export interface Learnt {
+  adaptive: Adaptive | null;
+  readonly pace: ReturnType<typeof newPace>;
+  breaker: Breaker | null;
+  /** Wall time; 0: never. */
+  frozenUntilMs: number;
+  /** Of the account: where calls were last refused for being too many. */
+  refused: { readonly model: NodeName; readonly atMs: number } | null;
+}
+
 export class ModelNode {
-  readonly inFlight = new Set<string>();
+  readonly inFlight = new Set<Slot>();
   rate: ModelRate | null = null;
+  /** Shared by copies: what a check learns stays, even if its call takes nothing. */
+  learnt: Learnt = { adaptive: null, pace: newPace(), breaker: null, frozenUntilMs: 0, refused: null };
   readonly windows = new Map<string, ModelWindow>();
   /** Amount of each window's limit when it was last taken from or configured. */
   readonly amounts = new Map<string, number>();
 
   copy(): ModelNode {
     const copy = new ModelNode();
-    for (const id of this.inFlight) copy.inFlight.add(id);
+    for (const slot of this.inFlight) copy.inFlight.add(slot);
+    copy.learnt = this.learnt;
     copy.rate = this.rate && { ...this.rate };
     for (const [key, window] of this.windows) copy.windows.set(key, window.copy());
     for (const [key, amount] of this.amounts) copy.amounts.set(key, amount);
     return copy;
+  }
+
+  /** The adaptive limit brought up to the clock; null: the limit is fixed. */
+  adaptive(config: NodeConfig, now: Now): Adaptive | null {
+    const bounds = boundsOf(config);
+    if (!bounds) return null;
+    this.learnt.adaptive ??= newAdaptive(bounds.start, now);
+    rollHour(this.learnt.adaptive, bounds.min, now);
+    return this.learnt.adaptive;
+  }
+
+  /** Takes one token, however many there are. Returns its number. */
+  takeRate(config: NodeConfig, { now, logicalUs }: World): number {
+    if (!config.rate) return 0;
+    const intervalUs = intervalOf(config, this.learnt.pace, now);
+    const tatUs = Math.max(this.rate?.tatUs ?? 0, logicalUs) + intervalUs;
+    const most = config.observe ? logicalUs + config.rate.burst * intervalUs : Infinity;
+    const grants = (this.rate?.grants ?? 0) + 1;
+    this.rate = { tatUs: Math.min(tatUs, most), intervalUs, lastUs: logicalUs, grants };
+    return grants;
+  }
+
+  /**
+   * Gives back the token of that number. Later grants stand at least one interval apart, so the arrival time may not fall
+   * below theirs: else a token that time had returned already would be given out again.
+   */
+  refundRate(number: number): void {
+    if (!this.rate || number === 0) return;
+    const { tatUs, intervalUs, lastUs, grants } = this.rate;
+    const floor = grants > number ? lastUs + (grants - number) * intervalUs : 0;
+    this.rate.tatUs = Math.min(tatUs, Math.max(tatUs - intervalUs, floor));
   }
 
   window(limit: LimitConfig, world: World): ModelWindow {
@@ -108,6 +163,7 @@ export interface World {
   readonly now: Now;
   readonly logicalUs: number;
   node(name: NodeName): ModelNode;
+  readonly configs: Configs;
   /** `<period> <zone>` → boundaries. */
   readonly calendars: ReadonlyMap<string, readonly number[]>;
 }
@@ -123,12 +179,15 @@ export function amountOf(amounts: Amounts, resource: Resource): number {
     Tokens: saturate(inputTokens + cachedTokens + outputTokens),
     Credits: amounts.microCredits,
     Cost: amounts.nanoCost,
+    CostUnits: amounts.costUnits,
+    RuntimeSeconds: amounts.runtimeSeconds,
   };
   return by[resource];
 }
 
 function newWindow({ window, windowOwner, ...limit }: LimitConfig, world: World): ModelWindow {
   if (window.type === 'Calendar') return new CalendarWindow();
+  if (window.type === 'Fixed') return new FixedWindow(window.durationMs);
   if (window.type === 'Sliding') return new SlidingWindow(window.durationMs);
   if (windowOwner === undefined) return new AnchoredWindow(window.durationMs);
   const key = windowKey({ ...limit, window });
@@ -144,7 +203,7 @@ function calendarOf(key: string): string {
 
 export function roll(window: ModelWindow, calendar: string, { now, calendars }: World): void {
   if (window instanceof CalendarWindow) window.roll(now, calendars.get(calendar) ?? null);
-  else if (window instanceof SlidingWindow) window.roll(now);
+  else if (window instanceof SlidingWindow || window instanceof FixedWindow) window.roll(now);
   else if (window instanceof AnchoredWindow) window.roll(now.wallMs);
   else window.timeline?.roll(now.wallMs);
 }
@@ -165,7 +224,9 @@ export const MATRIX: Record<Settlement['outcome'], readonly [boolean, boolean, b
   completed: [false, false, true],
   brokeMidStream: [false, false, true],
   neverSent: [true, true, false],
+  refusedConcurrency: [true, false, false],
   refusedRate: [true, false, false],
+  refusedOverload: [true, false, false],
   refusedQuota: [true, false, false],
   failedBeforeFirstByte: [true, false, false],
   rejected: [true, false, false],

@@ -1,6 +1,6 @@
 /** Reference model: whether a writer of configuration is older, and what a configuration changes. Pure. */
 import { ancestry } from './tree.ts';
-import type { NodeConfig, NodeName, Revision, TreeConfig } from './terms.ts';
+import type { ConfigureReply, NodeConfig, NodeName, Revision, TreeConfig } from './terms.ts';
 
 export interface ModelConfig {
   readonly tree: TreeConfig;
@@ -17,7 +17,14 @@ export function nextConfig(old: ModelConfig | null, tree: TreeConfig, revision: 
   return { tree, revision, pathGeneration: kept ? old.pathGeneration : revision.generation };
 }
 
-export function isFenced(old: ModelConfig, tree: TreeConfig, revision: Revision): boolean {
+/** Why a writer may not write. */
+export function refusal(old: ModelConfig, tree: TreeConfig, revision: Revision): ConfigureReply | null {
+  const { namespace, name } = old.tree.account;
+  if (tree.account.namespace !== namespace || tree.account.name !== name) return { kind: 'conflict', namespace, name };
+  return isFenced(old, tree, revision) ? { kind: 'fenced', revision: old.revision } : null;
+}
+
+function isFenced(old: ModelConfig, tree: TreeConfig, revision: Revision): boolean {
   const order = ({ leaseCreatedMs, transitions, generation }: Revision): readonly number[] => [
     leaseCreatedMs,
     transitions,

@@ -1,25 +1,51 @@
 /** Reference model: what `snapshot` shows. Pure. */
 import { ENGINE_CONSTANTS } from './constants.ts';
+import { boundsOf } from './model-adaptive.ts';
 import { total } from './model-anchored.ts';
-import { CalendarWindow } from './model-meters.ts';
-import { usedIn, type ModelWindow, type World } from './model-node.ts';
+import { isStopped } from './model-check.ts';
+import { PeriodicWindow } from './model-meters.ts';
+import { usedIn, type ModelWindow } from './model-node.ts';
+import type { Breaker } from './model-pace.ts';
+import type { ModelTree } from './model-tree.ts';
+import { ancestry } from './tree.ts';
 import type { NodeConfig, NodeSnapshot, UsageSnapshot } from './terms.ts';
 
-export function snapshotNodes(configs: readonly NodeConfig[], world: World): readonly NodeSnapshot[] {
-  return configs.map(({ name, concurrency, stopped, limits }) => {
-    const node = world.node(name);
-    const usage = limits.map(({ name: limit, resource, amount, ...rest }): UsageSnapshot => {
-      const window = node.window({ name: limit, resource, amount, ...rest }, world);
-      return { limit, resource, amount, ...usageOf(window) };
-    });
-    return { name, inFlight: node.inFlight.size, concurrency, stopped, usage };
+export function snapshotNodes(configs: readonly NodeConfig[], tree: ModelTree): readonly NodeSnapshot[] {
+  const { wallMs, logicalMs } = tree.now;
+  const above = tree.room.waiters.flatMap(({ request }) => {
+    const leaf = tree.configs.get(request.leaf);
+    return leaf ? ancestry(leaf, tree.configs).map(({ name }) => name) : [];
   });
+  return configs.map((config) => {
+    const { name, stops, limits } = config;
+    const node = tree.node(name);
+    const { adaptive, breaker, frozenUntilMs } = node.learnt;
+    const usage = limits.map((limit): UsageSnapshot => {
+      const { name: limitName, resource, amount } = limit;
+      return { limit: limitName, resource, amount, ...usageOf(node.window(limit, tree)) };
+    });
+    return {
+      name,
+      inFlight: node.inFlight.size,
+      concurrency: boundsOf(config) ? (adaptive?.limit ?? boundsOf(config)?.start ?? null) : config.concurrency,
+      stopped: isStopped(stops, wallMs),
+      queued: above.filter((each) => each === name).length,
+      frozenUntilMs: frozenUntilMs > wallMs ? frozenUntilMs : null,
+      breaker: config.breaker ? breakerState(breaker, logicalMs) : 'Closed',
+      usage,
+    };
+  });
+}
+
+function breakerState(breaker: Breaker | null, logicalMs: number): NodeSnapshot['breaker'] {
+  if (!breaker || breaker.openUntilMs === 0) return 'Closed';
+  return logicalMs < breaker.openUntilMs ? 'Open' : 'HalfOpen';
 }
 
 function usageOf(window: ModelWindow): Pick<UsageSnapshot, 'used' | 'reserved' | 'resetsAtMs'> {
   const reserved = total(window.held);
   if (window.kind === 'meter') {
-    const ends = window instanceof CalendarWindow && window.end < ENGINE_CONSTANTS.MAX_AMOUNT;
+    const ends = window instanceof PeriodicWindow && window.end < ENGINE_CONSTANTS.MAX_AMOUNT;
     return { used: window.used, reserved, resetsAtMs: ends ? window.end : null };
   }
   const [period] = window.periods;

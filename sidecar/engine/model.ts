@@ -2,297 +2,250 @@
  * The reference model of the engine: arrays, maps and sums over them, no Redis. It defines what every call answers;
  * the property test holds the Lua to it. Time is what `clock.setUs` says. Pure.
  */
-import { ENGINE_CONSTANTS } from './constants.ts';
-import { checkPath, type PathStep } from './model-check.ts';
-import { adoptNode, forgetEnded } from './model-configure.ts';
-import { ModelClock } from './model-clock.ts';
-import { ModelLeases, type ModelLease } from './model-leases.ts';
-import type { Now } from './model-meters.ts';
-import { MATRIX, ModelNode, type Settled, type World } from './model-node.ts';
-import { calendarsOf, changedNodes, isFenced, nextConfig, type ModelConfig } from './model-revision.ts';
+import { asked, isWaiter, retry } from './model-acquire.ts';
+import type { ModelClock } from './model-clock.ts';
+import { adopt, bury } from './model-configure.ts';
+import { dispatch, reapWaiters, type Left } from './model-dispatch.ts';
+import { endHolds, expire, settle } from './model-lifecycle.ts';
+import { beatLease, fateOf, noticeOf, registerLease, takeBack } from './model-owners.ts';
+import type { Waiter } from './model-queue.ts';
+import { refusal } from './model-revision.ts';
 import { snapshotNodes } from './model-snapshot.ts';
-import type { BeatReply, BeatRequest, LeaseRef, RegisterRequest } from './port.ts';
-import { ancestry } from './tree.ts';
+import { ModelTree } from './model-tree.ts';
+import type { BeatReply, BeatRequest, LeaseRef, Notice, RegisterRequest, SwapReply } from './port.ts';
 import type * as terms from './terms.ts';
 
-export class Model implements World {
-  readonly clock = new ModelClock();
-  #nodes = new Map<string, ModelNode>();
-  readonly #leases = new ModelLeases(this.clock);
-  calendars: ReadonlyMap<string, readonly number[]> = new Map();
-  #config: ModelConfig | null = null;
-  #nodeConfigs = new Map<string, terms.NodeConfig>();
+const RECLAIM_BUDGET = 64;
+const ZOMBIE_HOLD_MS = 2000;
 
-  get now(): Now {
-    return this.clock.now;
+export interface Tick {
+  readonly serverNowMs: number;
+  readonly nextTickMs: number | null;
+}
+
+export class Model {
+  readonly tree = new ModelTree();
+  #left: Left = 'nobody';
+
+  get clock(): ModelClock {
+    return this.tree.clock;
   }
 
-  get logicalUs(): number {
-    return this.clock.logicalUs;
-  }
-
-  /** Everything Redis holds is lost. */
   wipe(): void {
-    this.#nodes.clear();
-    this.#leases.wipe();
-    this.#config = null;
-    this.clock.wipe();
+    this.tree.wipe();
   }
 
-  node(name: string): ModelNode {
-    const node = this.#nodes.get(name) ?? new ModelNode();
-    this.#nodes.set(name, node);
-    return node;
-  }
-
-  /** Looks without touching: windows are brought up to the clock in a copy only, as a call that takes nothing writes none. */
-  #looking<T>(look: () => T): T {
-    const nodes = this.#nodes;
-    this.#nodes = new Map([...nodes].map(([name, node]) => [name, node.copy()]));
-    try {
-      return look();
-    } finally {
-      this.#nodes = nodes;
-    }
-  }
-
-  configure(tree: terms.TreeConfig, revision: terms.Revision): terms.ConfigureReply {
-    const old = this.#config;
-    if (old) {
-      const { namespace, name } = old.tree.account;
-      if (tree.account.namespace !== namespace || tree.account.name !== name)
-        return { kind: 'conflict', namespace, name };
-      if (isFenced(old, tree, revision)) return { kind: 'fenced', revision: old.revision };
-    }
-    this.clock.open();
-    this.#config = nextConfig(old, tree, revision);
-    this.calendars = calendarsOf(tree);
-    this.#nodeConfigs = new Map(tree.nodes.map((node) => [node.name, node]));
-    const before = new Map(old?.tree.nodes.map((node) => [node.name, node]));
-    for (const config of changedNodes(old?.tree ?? null, tree))
-      adoptNode(this.node(config.name), { old: before.get(config.name) ?? null, config }, this);
-    this.#bury();
+  /** `lost`: there was a tree, and Redis forgot it (rule T7). */
+  configure(tree: terms.TreeConfig, revision: terms.Revision, { lost = false } = {}): terms.ConfigureReply {
+    const old = this.tree.config;
+    const refused = old && refusal(old, tree, revision);
+    if (refused) return refused;
+    this.#open(null);
+    if (lost && !old) this.clock.learn(true);
+    this.#write(() => adopt(this.tree, tree, revision));
+    bury(this.tree);
     return { kind: 'applied', generation: revision.generation };
   }
 
   acquire(request: terms.AcquireRequest): terms.Verdict {
-    if (!this.#config) return { kind: 'stale', generation: 0 };
-    this.clock.open();
-    const epoch = this.clock.otherEpoch(request.epoch);
-    if (epoch !== null) return { kind: 'epoch', epoch };
+    const { tree } = this;
+    if (!tree.config) return { kind: 'stale', generation: 0 };
+    const other = this.#open(request.epoch);
+    if (other) return other;
+    endHolds(tree);
     this.#reap();
-    const seen = this.#replay(request);
-    if (seen) return seen;
-    const { revision, pathGeneration } = this.#config;
-    if (
-      !this.#nodeConfigs.has(request.leaf) ||
-      request.generation < pathGeneration ||
-      request.generation > revision.generation
-    )
-      return { kind: 'stale', generation: revision.generation };
-    const denial = this.#looking(() => checkPath(this.#path(request), request.reserve, this));
-    if (denial) return denial;
-    this.clock.fence += 1;
-    return this.#granted(this.#take(request, { fence: this.clock.fence, path: this.#path(request), force: false }));
+    const answer = asked(tree, request);
+    this.#conclude();
+    return this.#verdict(answer);
   }
 
   claim({ id, fence }: LeaseRef): boolean {
-    this.clock.open();
-    const lease = this.#leases.find(id);
-    const alive = lease !== undefined && lease.live && lease.fence === fence;
-    if (alive) {
+    this.#open(null);
+    return this.#write(() => {
+      const lease = this.tree.leases.find(id);
+      if (!lease?.live || lease.fence !== fence) return false;
       lease.claimed = true;
-      this.#leases.extend(lease);
-    }
-    this.#reap();
-    return alive;
+      this.tree.leases.extend(lease);
+      return true;
+    });
   }
 
-  settle(settlements: readonly terms.Settlement[], known: number | null): readonly terms.SettleReply[] {
-    this.clock.open();
-    const epoch = this.clock.otherEpoch(known);
-    if (epoch !== null) return settlements.map(() => ({ kind: 'epoch', epoch }));
-    const replies = settlements.map((each) => this.#settleOne(each));
-    this.#reap();
-    return replies;
+  settle(settlements: readonly terms.Settlement[], epoch: number | null): readonly terms.SettleReply[] {
+    const other = this.#open(epoch);
+    if (other) return settlements.map(() => other);
+    return this.#write(() => settlements.map((each) => settle(this.tree, each, false)));
   }
 
-  cancel(id: string): void {
-    this.clock.open();
-    this.#disclaim(id, null);
+  /** With the id of the settled call: a retry. */
+  swap(settlement: terms.Settlement, request: terms.AcquireRequest, epoch: number | null): SwapReply {
+    const { tree } = this;
+    const other = this.#open(epoch);
+    if (other) return { settled: other, verdict: other };
+    endHolds(tree);
+    const again = settlement.id === request.id;
+    const seq = tree.leases.find(request.id)?.seq ?? null;
+    const settled = settle(tree, settlement, again);
     this.#reap();
+    const answer = again ? retry(tree, request, settled, seq) : asked(tree, request);
+    this.#conclude();
+    return { settled, verdict: this.#verdict(answer) };
   }
 
-  beat({ owner, epoch: known, leases }: BeatRequest): BeatReply {
-    this.clock.open();
-    const epoch = this.clock.otherEpoch(known);
-    if (epoch !== null) return { kind: 'epoch', epoch };
+  cancel(id: string, { keepPlace = false } = {}): void {
+    this.#open(null);
+    this.#write(() => takeBack(this.tree, id, { owner: null, keepPlace }));
+  }
+
+  beat({ owner, epoch, leases, waiters }: BeatRequest): BeatReply {
+    const other = this.#open(epoch);
+    if (other) return other;
+    const { room } = this.tree;
     const lost: string[] = [];
-    for (const { id, fence } of leases) {
-      const lease = this.#leases.find(id);
-      if (lease?.live && lease.fence === fence && lease.request.owner === owner) this.#leases.extend(lease);
-      else lost.push(id);
+    const notices: Notice[] = [];
+    const waiting: Waiter[] = [];
+    this.#write(() => {
+      lost.push(...leases.filter((ref) => !beatLease(this.tree, owner, ref)).map(({ id }) => id));
+      for (const id of waiters) {
+        const fate = fateOf(this.tree, owner, id);
+        if (fate === null) lost.push(id);
+        else if ('kind' in fate) notices.push(fate);
+        else waiting.push(fate);
+      }
+      this.tree.leases.hear(owner, false);
+    });
+    for (const { request } of waiting) {
+      const outcome = room.outcomes.get(request.id);
+      if (outcome) notices.push(noticeOf(request.id, outcome));
     }
-    this.#leases.hear(owner);
-    this.#reap();
-    return { kind: 'alive', epoch: this.clock.epoch, serverNowMs: this.now.logicalMs, lost };
+    const still = waiting.filter(({ request }) => !room.outcomes.has(request.id));
+    return {
+      kind: 'alive',
+      epoch: this.clock.epoch,
+      ...this.#tick(),
+      owners: Math.max(1, this.tree.leases.owners),
+      lost,
+      waiting: still.map((each) => ({ id: each.request.id, ...this.#standing(each) })),
+      notices,
+    };
   }
 
   register({ owner, leases, disclaimed }: RegisterRequest): { epoch: number } {
-    this.clock.open();
-    for (const id of disclaimed) this.#disclaim(id, owner);
-    for (const { lease: ref, request, sent } of leases) {
-      const lease = this.#leases.find(ref.id);
-      if (lease) this.#reclaim(lease, ref, owner);
-      else if (!this.#leases.isDone(ref.id)) this.#putBack({ ...request, id: ref.id, owner }, ref.fence, sent);
-    }
-    this.#leases.hear(owner);
-    this.#reap();
+    this.#open(null);
+    this.#write(() => {
+      for (const id of disclaimed) takeBack(this.tree, id, { owner, keepPlace: false });
+      for (const { lease, request, sent } of leases)
+        registerLease(this.tree, { ...request, id: lease.id, owner }, lease.fence, sent);
+      this.tree.leases.hear(owner, true);
+      this.tree.room.wakeAll();
+    });
     return { epoch: this.clock.epoch };
+  }
+
+  tick(): Tick {
+    this.#open(null);
+    this.#write(() => undefined);
+    return this.#tick();
+  }
+
+  /** At most so many a call; to be repeated until it finds none. */
+  reclaim({ prefix, except }: { readonly prefix: string; readonly except: string | null }): {
+    readonly leases: number;
+    readonly waiters: number;
+  } {
+    const { leases, room } = this.tree;
+    const isMeant = ({ owner }: terms.AcquireRequest): boolean => owner.startsWith(prefix) && owner !== except;
+    this.#open(null);
+    return this.#write(() => {
+      const ended = leases.inOrderOfExpiry().filter(({ request }) => isMeant(request));
+      const gone = room.waiters.filter(({ request }) => isMeant(request)).toSorted((a, b) => a.seq - b.seq);
+      for (const lease of ended.slice(0, RECLAIM_BUDGET)) expire(this.tree, lease, ZOMBIE_HOLD_MS);
+      for (const waiter of gone.slice(0, RECLAIM_BUDGET)) room.leave(waiter);
+      return { leases: Math.min(ended.length, RECLAIM_BUDGET), waiters: Math.min(gone.length, RECLAIM_BUDGET) };
+    });
+  }
+
+  drain(process: string, draining: boolean): void {
+    this.#open(null);
+    this.#write(() => (draining ? this.tree.draining.add(process) : this.tree.draining.delete(process)));
+  }
+
+  freeze(name: terms.NodeName, untilMs: number | null): void {
+    this.#open(null);
+    this.#write(() => {
+      if (!this.tree.configs.has(name)) return;
+      this.tree.node(name).learnt.frozenUntilMs = untilMs ?? 0;
+      this.tree.room.wake(name);
+    });
+  }
+
+  resetWindow(name: terms.NodeName, limitName: string): boolean {
+    this.#open(null);
+    return this.#write(() => {
+      const limit = this.tree.configs.get(name)?.limits.find((each) => each.name === limitName);
+      if (!limit) return false;
+      this.tree.node(name).window(limit, this.tree).clear();
+      this.tree.room.wake(`${name}|${limitName}`);
+      return true;
+    });
   }
 
   /** Changes nothing that a later call could see. */
   snapshot(): Omit<terms.TreeSnapshot, 'configHash' | 'epoch' | 'serverNowMs'> | null {
-    if (!this.#config) return null;
+    const { tree } = this;
+    if (!tree.config) return null;
     this.clock.look();
-    const { tree, revision } = this.#config;
-    const leases = this.#leases.live.length;
-    return { key: tree.key, revision, nodes: this.#looking(() => snapshotNodes(tree.nodes, this)), leases };
+    const { tree: config, revision } = tree.config;
+    const nodes = tree.looking(() => snapshotNodes(config.nodes, tree));
+    return { key: config.key, revision, nodes, leases: tree.leases.live.length };
   }
 
-  #replay({ id, owner }: terms.AcquireRequest): terms.Verdict | null {
-    const lease = this.#leases.find(id);
-    if (lease) return lease.live && lease.request.owner === owner ? this.#granted(lease) : { kind: 'done' };
-    return this.#leases.isDone(id) ? { kind: 'done' } : null;
+  /** Every call that may write begins so. The epoch to answer a caller who knows another one, else null. */
+  #open(epoch: number | null): { readonly kind: 'epoch'; readonly epoch: number } | null {
+    this.clock.open();
+    this.tree.room.wakes = [];
+    this.tree.room.outcomes.clear();
+    const other = this.clock.otherEpoch(epoch);
+    return other === null ? null : { kind: 'epoch', epoch: other };
   }
 
-  #granted({ request, fence, grantedMs }: ModelLease): terms.Grant {
-    const { id } = request;
-    const { epoch } = this.clock;
-    return {
-      kind: 'granted',
-      id,
-      fence,
-      epoch,
-      grantedAtMs: grantedMs,
-      serverNowMs: this.now.logicalMs,
-      ttlMs: ENGINE_CONSTANTS.TTL_MS,
-    };
-  }
-
-  /** The nodes a call is counted on; without its leaf, the account's and the model's. */
-  #path({ leaf, model }: { readonly leaf: string; readonly model: string }): readonly PathStep[] {
-    const counted = this.#nodeConfigs.get(`model:${model}`) ?? this.#nodeConfigs.get('model:other');
-    const own = this.#nodeConfigs.get(leaf) ?? this.#nodeConfigs.get('account');
-    const configs = [...(own ? ancestry(own, this.#nodeConfigs) : []), ...(counted ? [counted] : [])];
-    return configs.map((each) => ({ config: each, node: this.node(each.name) }));
-  }
-
-  #take(
-    request: terms.AcquireRequest,
-    { fence, path, force }: { fence: number; path: readonly PathStep[]; force: boolean },
-  ): ModelLease {
-    const { id } = request;
-    const taken = path.toReversed().map(({ config, node }) => {
-      node.inFlight.add(id);
-      let number = 0;
-      if (config.rate && !force) {
-        const { intervalUs } = config.rate;
-        const tatUs = Math.max(node.rate?.tatUs ?? 0, this.logicalUs) + intervalUs;
-        number = (node.rate?.grants ?? 0) + 1;
-        node.rate = { tatUs, intervalUs, lastUs: this.logicalUs, grants: number };
-      }
-      const charges = config.limits.map((limit) => node.take(id, limit, request.reserve, this));
-      return { node: config.name, number, charges };
-    });
-    const { wallMs: grantedWallMs, logicalMs: grantedMs } = this.now;
-    return this.#leases.add({ request, fence, grantedMs, grantedWallMs, taken });
-  }
-
-  #settleOne({ id, fence, outcome, actual, sentAfterMs, firstByteAfterMs }: terms.Settlement): terms.SettleReply {
-    const lease = this.#leases.find(id);
-    if (!lease || lease.fence !== fence) return { kind: 'unknown' };
-    const late = lease.landed;
-    const sent = lease.grantedWallMs + (sentAfterMs ?? 0);
-    const first = lease.grantedWallMs + (firstByteAfterMs ?? 0);
-    const [refund, refundRate, acceptedIfAnswered] = MATRIX[outcome];
-    const accepted = acceptedIfAnswered && firstByteAfterMs !== null;
-    const settled = { actual, ending: { refund, accepted, sent, first, wall: this.now.wallMs } };
-    const overdraft = this.#end(lease, settled, refundRate);
-    this.#finish(lease);
-    return { kind: 'settled', late, overdraft };
-  }
-
-  #end(lease: ModelLease, settled: Settled, refundRate: boolean): boolean {
-    let overdraft = false;
-    for (const { node: name, number, charges } of lease.taken) {
-      const node = this.node(name);
-      for (const charge of charges) {
-        if (lease.landed) node.settleLate(charge, settled, this);
-        else overdraft = node.settle(lease.request.id, charge, settled, this) || overdraft;
-      }
-      if (refundRate && node.rate && number > 0) {
-        const { tatUs, intervalUs, lastUs, grants } = node.rate;
-        const floor = grants > number ? lastUs + (grants - number) * intervalUs : 0;
-        node.rate.tatUs = Math.min(tatUs, Math.max(tatUs - intervalUs, floor));
-      }
-    }
-    return overdraft;
-  }
-
-  #free(lease: ModelLease): void {
-    lease.live = false;
-    for (const { node } of lease.taken) this.node(node).inFlight.delete(lease.request.id);
-  }
-
-  #finish(lease: ModelLease): void {
-    this.#free(lease);
-    this.#leases.finish(lease.request.id);
-  }
-
-  #disclaim(id: string, owner: string | null): void {
-    const lease = this.#leases.find(id);
-    if (!lease) {
-      this.#leases.finish(id);
-      return;
-    }
-    if ((owner !== null && lease.request.owner !== owner) || (!lease.live && lease.claimed)) return;
-    const ending = { refund: true, accepted: false, sent: 0, first: 0, wall: this.now.wallMs };
-    this.#end(lease, { actual: lease.request.reserve, ending }, true);
-    this.#finish(lease);
-  }
-
-  #reclaim(lease: ModelLease, ref: LeaseRef, owner: string): void {
-    if (lease.fence !== ref.fence || lease.request.owner !== owner) return;
-    this.#leases.extend(lease);
-    lease.live = true;
-    for (const { node } of lease.taken) this.node(node).inFlight.add(lease.request.id);
-  }
-
-  #putBack(request: terms.AcquireRequest, fence: number, sent: boolean): void {
-    const path = this.#path(request);
-    this.clock.fence = Math.max(this.clock.fence, fence) + 1;
-    this.#take(request, { fence, path, force: true }).claimed = sent;
+  #write<T>(work: () => T): T {
+    endHolds(this.tree);
+    const answer = work();
+    this.#reap();
+    this.#conclude();
+    return answer;
   }
 
   #reap(): void {
-    for (const lease of this.#leases.due()) this.#expire(lease);
+    for (const lease of this.tree.leases.due()) expire(this.tree, lease, 0);
   }
 
-  #expire(lease: ModelLease): void {
-    if (!lease.landed) {
-      const ending = { refund: false, accepted: false, sent: lease.grantedWallMs, first: 0, wall: this.now.wallMs };
-      this.#end(lease, { actual: lease.request.reserve, ending }, false);
-      lease.landed = true;
-    }
-    this.#free(lease);
+  #conclude(): void {
+    reapWaiters(this.tree);
+    this.#left = dispatch(this.tree);
+    if (this.tree.room.waiters.length === 0) this.tree.room.forget();
   }
 
-  #bury(): void {
-    for (const [name, node] of this.#nodes) {
-      if (this.#nodeConfigs.has(name)) continue;
-      const running = forgetEnded(node, new Set(), this);
-      if (node.inFlight.size === 0 && !running && (node.rate?.tatUs ?? 0) <= this.logicalUs) this.#nodes.delete(name);
-    }
+  /** When the engine wants to be asked again. */
+  #tick(): Tick {
+    const { room, leases, now } = this.tree;
+    const { logicalMs: serverNowMs } = now;
+    const timers = [...room.timers.values()].filter((atMs) => this.#left !== 'root' || atMs > serverNowMs);
+    const least = Math.min(...timers, ...leases.holds.map(({ untilMs }) => untilMs));
+    if (this.#left === 'more') return { serverNowMs, nextTickMs: serverNowMs };
+    return { serverNowMs, nextTickMs: least === Infinity ? null : least };
+  }
+
+  #verdict(answer: terms.Verdict | Waiter): terms.Verdict {
+    if (!isWaiter(answer)) return answer;
+    const { id } = answer.request;
+    const outcome = this.tree.room.outcomes.get(id);
+    return outcome ?? { kind: 'queued', id, epoch: this.clock.epoch, ...this.#standing(answer), ...this.#tick() };
+  }
+
+  #standing(waiter: Waiter): { readonly position: number; readonly etaMs: number | null } {
+    const { room, now } = this.tree;
+    const atMs = room.timers.get(room.subs.get(waiter.sub)?.parked?.x ?? '');
+    return { position: room.positionOf(waiter), etaMs: atMs === undefined ? null : Math.max(0, atMs - now.logicalMs) };
   }
 }

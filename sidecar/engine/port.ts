@@ -18,8 +18,11 @@ import type {
 /** What a sidecar may do to its tree. Every method fails with AppError `unavailable` when Redis cannot be asked. */
 export interface SidecarEngine {
   acquire(request: AcquireRequest, signal?: AbortSignal): Promise<Verdict>;
-  /** Marks the lease alive before its first byte is sent (rule T2); false: it is gone, do not send. */
-  claim(lease: LeaseRef, signal?: AbortSignal): Promise<boolean>;
+  /**
+   * Marks the lease alive before its first byte is sent (rule T2); false: it is gone, do not send. `confirm`: a replica has
+   * it before this resolves (strict trees); fails with `unavailable` when none says so in time.
+   */
+  claim(lease: LeaseRef, options?: { readonly confirm?: boolean }, signal?: AbortSignal): Promise<boolean>;
   settle(settlements: readonly Settlement[], signal?: AbortSignal): Promise<readonly SettleReply[]>;
   /**
    * Settles and asks in one step. With another id: the newcomer never jumps the queue (rule Q9). With the same id it is a
@@ -33,8 +36,12 @@ export interface SidecarEngine {
   cancel(id: string, options?: { readonly keepPlace?: boolean }, signal?: AbortSignal): Promise<void>;
   /** Does what is due by time. Null: nothing more is due by time; else when to ask again (logical time). */
   tick(signal?: AbortSignal): Promise<{ readonly serverNowMs: number; readonly nextTickMs: number | null }>;
-  /** Grants and denials of this owner's waiters as they happen, at most once each: beats tell what got lost. */
-  notices(owner: string, signal: AbortSignal): AsyncIterable<Notice>;
+  /**
+   * Grants and denials of this owner's waiters as they happen, at most once each: beats tell what got lost. Ends with the
+   * signal. `opened` is called whenever the subscription stands, also after a lost connection: what was pushed before is
+   * then asked for by a beat.
+   */
+  notices(owner: string, signal: AbortSignal, opened?: () => void): AsyncIterable<Notice>;
   /** Extends the owner's leases; tells which of them are no longer there. */
   beat(request: BeatRequest, signal?: AbortSignal): Promise<BeatReply>;
   /** Announces a process and the leases it still runs; after an `epoch` verdict this comes first (rule T7, T4). */
@@ -61,6 +68,8 @@ export type BeatReply =
       readonly kind: 'alive';
       readonly epoch: number;
       readonly serverNowMs: number;
+      /** Owners that are registered, this one included: what a share of a limit is divided by (rule F4). */
+      readonly owners: number;
       /** Leases and waiters that are no longer there. */
       readonly lost: readonly string[];
       readonly waiting: readonly { readonly id: string; readonly position: number; readonly etaMs: number | null }[];

@@ -1,20 +1,25 @@
 /** Flat arrays from Lua → the engine's words. Anything unexpected is a bug and fails with code `internal`. */
 import { AppError } from '../base/errors.ts';
-import type { BeatReply } from './port.ts';
+import type { BeatReply, CalibrationReply, Notice, SwapReply } from './port.ts';
 import {
+  DENY_REASONS,
   RESOURCES,
   type AuditReport,
   type ConfigureReply,
+  type Denied,
   type DenyReason,
+  type Grant,
   type NodeSnapshot,
   type SettleReply,
   type TreeKey,
   type TreeSnapshot,
   type UsageSnapshot,
   type Verdict,
+  type Warning,
 } from './terms.ts';
 
-const REASONS: readonly string[] = ['Concurrency', 'Rate', 'Window', 'Stopped'] satisfies DenyReason[];
+const REASONS: readonly string[] = DENY_REASONS;
+const BREAKERS = ['Closed', 'Open', 'HalfOpen'] as const;
 
 /** Reads the items of one array in order. */
 class Items {
@@ -62,6 +67,12 @@ class Items {
   flag(): boolean {
     return this.number() === 1;
   }
+
+  rest<T>(read: (items: this) => T): T[] {
+    const all: T[] = [];
+    while (!this.done) all.push(read(this));
+    return all;
+  }
 }
 
 function unexpected(value: unknown): AppError {
@@ -72,15 +83,13 @@ export function decodeVerdict(reply: unknown, id: string): Verdict {
   const items = new Items(reply);
   const kind = items.text();
   switch (kind) {
-    case 'granted': {
-      const [fence, epoch] = [items.number(), items.number()];
-      const [grantedAtMs, serverNowMs, ttlMs] = [items.number(), items.number(), items.number()];
-      return { kind, id, fence, epoch, grantedAtMs, serverNowMs, ttlMs };
-    }
-    case 'denied': {
-      const [reason, node, limit] = [reasonOf(items.text()), items.text(), items.text()];
-      const [used, amount] = [items.amount(), items.amount()];
-      return { kind, reason, node, limit, used, amount, retryAtMs: items.optional(), serverNowMs: items.number() };
+    case 'granted':
+      return decodeGrant(items, id);
+    case 'denied':
+      return decodeDenied(items);
+    case 'queued': {
+      const [epoch, position, etaMs] = [items.number(), items.number(), items.optional()];
+      return { kind, id, epoch, position, etaMs, serverNowMs: items.number(), nextTickMs: items.optional() };
     }
     case 'stale':
       return { kind, generation: items.number() };
@@ -91,6 +100,78 @@ export function decodeVerdict(reply: unknown, id: string): Verdict {
     default:
       throw unexpected(reply);
   }
+}
+
+function decodeGrant(items: Items, id: string): Grant {
+  const [fence, epoch] = [items.number(), items.number()];
+  const [grantedAtMs, serverNowMs, ttlMs] = [items.number(), items.number(), items.number()];
+  const warnings: Warning[] = [];
+  while (!items.done) warnings.push({ node: items.text(), limit: items.text(), percent: items.number() });
+  return { kind: 'granted', id, fence, epoch, grantedAtMs, serverNowMs, ttlMs, warnings };
+}
+
+function decodeDenied(items: Items): Denied {
+  const [reason, node, limit] = [reasonOf(items.text()), items.text(), items.text()];
+  const [used, amount] = [items.amount(), items.amount()];
+  return {
+    kind: 'denied',
+    reason,
+    node,
+    limit,
+    used,
+    amount,
+    retryAtMs: items.optional(),
+    serverNowMs: items.number(),
+  };
+}
+
+/** What became of a waiter, as a beat tells it: its id, then a verdict. */
+function decodeNotice(reply: unknown): Notice {
+  const items = new Items(reply);
+  return noticeFrom(items);
+}
+
+/** The same as it is published: one item a line. Null: not a notice. */
+export function parseNotice(text: string): Notice | null {
+  const [id, kind, ...rest] = text.split('\n');
+  if (id === undefined || (kind !== 'granted' && kind !== 'denied')) return null;
+  const values: unknown[] = rest.map((item, index) => (isNumber(kind, index) ? Number(item) : item));
+  return noticeFrom(new Items([id, kind, ...values]));
+}
+
+/** Which items of a published verdict are numbers; the others are texts (amounts travel as digits). */
+function isNumber(kind: 'granted' | 'denied', index: number): boolean {
+  if (kind === 'denied') return index >= 5;
+  return index < 5 || (index - 5) % 3 === 2;
+}
+
+function noticeFrom(items: Items): Notice {
+  const [id, kind] = [items.text(), items.text()];
+  if (kind === 'granted') return { kind, id, grant: decodeGrant(items, id) };
+  if (kind === 'denied') return { kind, id, denial: decodeDenied(items) };
+  throw unexpected(kind);
+}
+
+export function decodeSwap(reply: unknown, id: string): SwapReply {
+  const items = new Items(reply);
+  return { settled: decodeSettle(items.any()), verdict: decodeVerdict(items.any(), id) };
+}
+
+export function decodeTick(reply: unknown): { serverNowMs: number; nextTickMs: number | null } {
+  const items = new Items(reply);
+  return { serverNowMs: items.number(), nextTickMs: items.optional() };
+}
+
+export function decodeCalibrated(reply: unknown): CalibrationReply {
+  const items = new Items(reply);
+  const kind = items.text();
+  if (kind !== 'applied' && kind !== 'kept' && kind !== 'unknown') throw unexpected(reply);
+  return { kind, before: items.amount(), after: items.amount() };
+}
+
+export function decodeReclaimed(reply: unknown): { leases: number; waiters: number } {
+  const items = new Items(reply);
+  return { leases: items.number(), waiters: items.number() };
 }
 
 function reasonOf(text: string): DenyReason {
@@ -129,10 +210,14 @@ export function decodeBeat(reply: unknown): BeatReply {
   const kind = items.text();
   if (kind === 'epoch') return { kind, epoch: items.number() };
   if (kind !== 'alive') throw unexpected(reply);
-  const [epoch, serverNowMs] = [items.number(), items.number()];
-  const lost: string[] = [];
-  while (!items.done) lost.push(items.text());
-  return { kind, epoch, serverNowMs, lost };
+  const [epoch, serverNowMs, nextTickMs] = [items.number(), items.number(), items.optional()];
+  const owners = items.number();
+  const lost = new Items(items.any()).rest((each) => each.text());
+  const waiting = new Items(items.any()).rest((each) => {
+    return { id: each.text(), position: each.number(), etaMs: each.optional() };
+  });
+  const notices = new Items(items.any()).rest((each) => decodeNotice(each.any()));
+  return { kind, epoch, serverNowMs, nextTickMs, owners, lost, waiting, notices };
 }
 
 export function decodeNumber(reply: unknown): number {
@@ -172,9 +257,10 @@ export function decodeSnapshot(reply: unknown, key: TreeKey): TreeSnapshot | nul
 function decodeNode(reply: unknown): NodeSnapshot {
   const items = new Items(reply);
   const [name, inFlight, concurrency, stopped] = [items.text(), items.number(), items.optional(), items.flag()];
-  const usage: UsageSnapshot[] = [];
-  while (!items.done) usage.push(decodeUsage(items.any()));
-  return { name, inFlight, concurrency, stopped, usage };
+  const [queued, frozenUntilMs, breaker] = [items.number(), items.optional(), BREAKERS[items.number()]];
+  if (breaker === undefined) throw unexpected(reply);
+  const usage = items.rest((each) => decodeUsage(each.any()));
+  return { name, inFlight, concurrency, stopped, queued, frozenUntilMs, breaker, usage };
 }
 
 function decodeUsage(reply: unknown): UsageSnapshot {

@@ -1,11 +1,13 @@
 /** Requests → ARGV, checked: what is not an integer in bounds never reaches Redis. */
 import { AppError } from '../base/errors.ts';
-import { MAX_AMOUNT, type Amounts, type Settlement } from './terms.ts';
+import { MAX_AMOUNT, PRIORITY_CLASSES, type AcquireRequest, type Amounts, type Settlement } from './terms.ts';
 
-/** The seven amounts in the order `read_amounts` of `lua/leases.lua` takes them. */
+/** The nine amounts in the order `read_amounts` of `lua/leases.lua` takes them. */
 export function amountArguments(amounts: Amounts): readonly string[] {
-  const { requests, prompts, inputTokens, cachedTokens, outputTokens, microCredits, nanoCost } = amounts;
-  const all = [requests, prompts, inputTokens, cachedTokens, outputTokens, microCredits, nanoCost];
+  const { requests, prompts, inputTokens, cachedTokens, outputTokens } = amounts;
+  const { microCredits, nanoCost, costUnits, runtimeSeconds } = amounts;
+  const tokenAmounts = [inputTokens, cachedTokens, outputTokens];
+  const all = [requests, prompts, ...tokenAmounts, microCredits, nanoCost, costUnits, runtimeSeconds];
   const tokens = inputTokens + cachedTokens + outputTokens;
   if ([...all, tokens].some((amount) => !Number.isSafeInteger(amount) || amount < 0 || amount > MAX_AMOUNT))
     throw new AppError('invalid', `amounts must be integers from 0 to ${MAX_AMOUNT}: ${all.join(' ')}`);
@@ -13,8 +15,35 @@ export function amountArguments(amounts: Amounts): readonly string[] {
 }
 
 export function settlementArguments(settlement: Settlement): readonly string[] {
-  const { id, fence, outcome, actual, sentAfterMs, firstByteAfterMs } = settlement;
-  return [id, String(fence), outcome, offset(sentAfterMs), offset(firstByteAfterMs), ...amountArguments(actual)];
+  const { id, fence, outcome, actual, sentAfterMs, firstByteAfterMs, holdMs, frozenUntilMs } = settlement;
+  const offsets = [sentAfterMs, firstByteAfterMs, holdMs, frozenUntilMs].map(offset);
+  return [id, String(fence), outcome, ...offsets, ...amountArguments(actual)];
+}
+
+const WAIT_MODES = { Reject: 'R', UntilSlot: 'S', UntilWindow: 'W' } as const;
+
+/** A call in the order `read_request` of `lua/leases.lua` takes it. */
+export function callArguments(request: AcquireRequest): readonly string[] {
+  const { leaf, model, maxRuntimeMs, flowKey, attributes, wait, place } = request;
+  const { tool, capability, source, user, pool, namespace } = attributes;
+  const texts = [leaf, model, flowKey, place, tool, capability, source, user, pool, namespace].map(
+    (each) => each ?? '',
+  );
+  // A zero byte would end the text early in a record, a line feed a line of a notice.
+  if (texts.some((text) => /[\0\n]/.test(text)))
+    throw new AppError('invalid', 'names of a call hold no zero byte or line feed');
+  return [
+    leaf,
+    model,
+    String(maxRuntimeMs),
+    String(PRIORITY_CLASSES.indexOf(request.class) + 1),
+    flowKey,
+    WAIT_MODES[wait.mode],
+    String(Math.max(0, Math.round(wait.maxWaitMs))),
+    place ?? '',
+    ...texts.slice(4),
+    ...amountArguments(request.reserve),
+  ];
 }
 
 /** An optional number; Lua reads the empty string as none. */

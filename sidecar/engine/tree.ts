@@ -1,7 +1,17 @@
 /** A tree's configuration → the arguments of `configure`. Pure. */
 import { createHash } from 'node:crypto';
 import { validateTree } from './tree-bounds.ts';
-import { RESOURCES, type LimitConfig, type NodeConfig, type NodeName, type TreeConfig, type Window } from './terms.ts';
+import {
+  PRIORITY_CLASSES,
+  RESOURCES,
+  type LimitConfig,
+  type NodeConfig,
+  type NodeName,
+  type Resource,
+  type ScopeConfig,
+  type TreeConfig,
+  type Window,
+} from './terms.ts';
 
 /**
  * SHA-256 (hex) of everything `configure` writes except the revision: equal for equal trees, whoever compiled them.
@@ -43,7 +53,7 @@ export function hashOf({ account, body }: EncodedTree): string {
  * What makes a window the same window within its node (rule W4): its limit's name, resource, type, span and, where it is
  * shared, whose it is.
  */
-export function windowKey({ name, resource, window, windowOwner }: LimitConfig): string {
+export function windowKey({ name, resource, window, windowOwner }: Omit<LimitConfig, 'amount'>): string {
   const owner = window.type === 'Anchored' ? (windowOwner ?? '') : '';
   return [name, resource, window.type, spanOf(window), owner].join('|');
 }
@@ -73,31 +83,80 @@ function calendarsOf(tree: TreeConfig): ReadonlyMap<string, string> {
 }
 
 function encodeNode(node: NodeConfig, nodes: ReadonlyMap<NodeName, NodeConfig>): string[] {
-  const path = ancestry(node, nodes).map(({ name }) => name);
+  const above = ancestry(node, nodes);
+  const numbers = [
+    node.concurrency ?? -1,
+    node.rate?.intervalUs ?? 0,
+    node.rate?.burst ?? 0,
+    node.adaptive?.min ?? -1,
+    node.adaptive?.start ?? -1,
+    node.weight,
+    PRIORITY_CLASSES.indexOf(node.maxClass) + 1,
+    node.observe ? 1 : 0,
+    node.maxQueue ?? -1,
+    node.breaker?.failureRatePercent ?? -1,
+    node.breaker?.minimumCalls ?? -1,
+    node.breaker?.openForMs ?? -1,
+  ];
   return [
     node.name,
-    String(path.length),
-    ...path,
-    String(node.concurrency ?? -1),
-    String(node.rate?.intervalUs ?? 0),
-    String(node.rate?.burst ?? 0),
-    node.stopped ? '1' : '0',
-    String(node.limits.length),
-    ...node.limits.flatMap(encodeLimit),
+    ...counted(above, ({ name }) => [name]),
+    ...numbers.map(String),
+    ...counted(node.stops, ({ name, fromMs, untilMs, except }) => [
+      name,
+      String(fromMs),
+      String(untilMs ?? -1),
+      except.map((each) => PRIORITY_CLASSES.indexOf(each) + 1).join(''),
+    ]),
+    ...counted(node.perCall, ({ resource, max }) => [indexOf(resource), String(max), resource]),
+    ...counted(node.thresholds, (percent) => [String(percent)]),
+    ...encodeScope(node.scope),
+    ...counted(node.limits, (limit) => encodeLimit(limit, above.slice(1))),
   ];
 }
 
-function encodeLimit(limit: LimitConfig): string[] {
-  const { windowOwner, ...own } = limit;
+function counted<T>(items: readonly T[], encode: (item: T) => readonly string[]): string[] {
+  return [String(items.length), ...items.flatMap(encode)];
+}
+
+const indexOf = (resource: Resource): string => String(RESOURCES.indexOf(resource) + 1);
+
+function encodeScope(scope: ScopeConfig | null): string[] {
+  if (scope === null) return ['0'];
+  const { models, tools, capabilities, sources, users, pools, namespaces, unset } = scope;
+  const lists = [models, tools, capabilities, sources, users, pools, namespaces];
+  return ['1', ...lists.flatMap((list) => counted(list, (value) => [value])), unset === 'Match' ? '1' : '0'];
+}
+
+const KINDS: Readonly<Record<Window['type'], string>> = { Anchored: 'A', Sliding: 'S', Fixed: 'F', Calendar: 'C' };
+
+function encodeLimit(limit: LimitConfig, above: readonly NodeConfig[]): string[] {
+  const { windowOwner, guaranteed, ...own } = limit;
   const shared = limit.window.type === 'Anchored' && windowOwner !== undefined;
+  const guarantor = guaranteed === undefined ? null : guarantorOf(limit, above);
   return [
     limit.name,
-    String(RESOURCES.indexOf(limit.resource) + 1),
+    indexOf(limit.resource),
     String(limit.amount),
-    shared ? 'P' : limit.window.type.slice(0, 1),
+    shared ? 'P' : KINDS[limit.window.type],
     windowKey(limit),
     spanOf(limit.window),
     shared ? windowOwner : '',
     shared ? windowKey(own) : '',
+    String(guaranteed ?? -1),
+    guarantor?.node.name ?? '',
+    guarantor ? windowKey(guarantor.limit) : '',
   ];
+}
+
+/** The nearest ancestor with a limit of that name: siblings cannot use what it keeps free (rule N3). */
+function guarantorOf(
+  { name }: LimitConfig,
+  above: readonly NodeConfig[],
+): { node: NodeConfig; limit: LimitConfig } | null {
+  for (const node of above) {
+    const limit = node.limits.find((each) => each.name === name);
+    if (limit) return { node, limit };
+  }
+  return null;
 }

@@ -43,9 +43,11 @@ function answeredWell(status: number | null): boolean {
 function outcomeOfFailure(failure: ErrorClass, status: number | null): Outcome {
   switch (failure) {
     case 'Concurrency':
+      return 'refusedConcurrency';
     case 'Rate':
-    case 'Overload':
       return 'refusedRate';
+    case 'Overload':
+      return 'refusedOverload';
     case 'Quota':
       return 'refusedQuota';
     case 'AccountStop':

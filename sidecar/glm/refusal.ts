@@ -35,9 +35,13 @@ const STATUS_OF: Readonly<Record<Code, number>> = {
   internal: 500,
 };
 
-/** A call that does not fit: 429 with the node, the limit and, where it is known, the time to come back. */
+/**
+ * A call that does not fit: 429 with the node, the limit and, where it is known, the time to come back. 503 where not a
+ * limit is the reason, 403 where there is nothing to come back to.
+ */
 export function refuseDenial(surface: Surface, denial: Denial, nowMs: number): Refusal {
-  const { node, limit, retryAtMs } = denial;
+  const { node, limit, retryAtMs, reason } = denial;
+  const { status, code } = MANNERS[reason];
   const headers: Record<string, string> = { 'x-glmquota-denied-by': headerText(`${node}/${limit}`) };
   if (retryAtMs !== null) headers['x-glmquota-retry-at'] = new Date(retryAtMs).toISOString();
   const waitS = waitSeconds(denial, nowMs);
@@ -45,9 +49,9 @@ export function refuseDenial(surface: Surface, denial: Denial, nowMs: number): R
   else {
     headers['x-should-retry'] = 'false';
     // Claude Code retries 429s for ever unless it is told that a plan's window is used up.
-    if (surface === 'Anthropic') headers['anthropic-ratelimit-unified-status'] = 'rejected';
+    if (surface === 'Anthropic' && status === 429) headers['anthropic-ratelimit-unified-status'] = 'rejected';
   }
-  return reply(surface, { status: 429, code: CODE_OF[denial.reason], message: describe(denial) }, headers);
+  return reply(surface, { status, code, message: describe(denial) }, headers);
 }
 
 /** The store or the operator is away, or nothing was configured yet: 503, soon worth another try. */
@@ -70,20 +74,34 @@ export function refuseError(surface: Surface, error: AppError): Refusal {
   return reply(surface, { status: STATUS_OF[error.code], code: `glmquota_${error.code}`, message }, headers);
 }
 
-const CODE_OF: Readonly<Record<DenyReason, string>> = {
-  Concurrency: 'glmquota_concurrency',
-  PerAgent: 'glmquota_concurrency',
-  Rate: 'glmquota_rate',
-  Window: 'glmquota_window',
-  Stopped: 'glmquota_stopped',
+interface Manner {
+  readonly status: number;
+  readonly code: string;
+  /** Where no time is known: soon enough to ask again, or nothing to wait for. */
+  readonly unknown: 'soon' | 'never';
+}
+
+const MANNERS: Readonly<Record<DenyReason, Manner>> = {
+  Concurrency: { status: 429, code: 'glmquota_concurrency', unknown: 'soon' },
+  PerAgent: { status: 429, code: 'glmquota_concurrency', unknown: 'soon' },
+  Rate: { status: 429, code: 'glmquota_rate', unknown: 'soon' },
+  Waiting: { status: 429, code: 'glmquota_waiting', unknown: 'soon' },
+  QueueFull: { status: 429, code: 'glmquota_queue_full', unknown: 'soon' },
+  Breaker: { status: 429, code: 'glmquota_breaker', unknown: 'soon' },
+  Window: { status: 429, code: 'glmquota_window', unknown: 'never' },
+  Frozen: { status: 429, code: 'glmquota_frozen', unknown: 'never' },
+  Stopped: { status: 429, code: 'glmquota_stopped', unknown: 'never' },
+  PerCall: { status: 429, code: 'glmquota_per_call', unknown: 'never' },
+  Learning: { status: 503, code: 'glmquota_learning', unknown: 'soon' },
+  Draining: { status: 503, code: 'glmquota_draining', unknown: 'never' },
+  Gone: { status: 403, code: 'glmquota_gone', unknown: 'never' },
 };
 
 /** Null: it may be for ever. */
 function waitSeconds(denial: Denial, nowMs: number): number | null {
   const { reason, retryAtMs } = denial;
   if (retryAtMs !== null) return Math.max(1, Math.ceil((retryAtMs - nowMs) / 1000));
-  if (reason === 'Window') return isReserved(denial) ? UNKNOWN_WAIT_S : null;
-  return reason === 'Stopped' ? null : UNKNOWN_WAIT_S;
+  return MANNERS[reason].unknown === 'soon' || (reason === 'Window' && isReserved(denial)) ? UNKNOWN_WAIT_S : null;
 }
 
 /**
@@ -95,23 +113,32 @@ function isReserved({ retryAtMs, used, amount }: Denial): boolean {
 }
 
 function describe(denial: Denial): string {
-  const { reason, node, limit, used, amount, retryAtMs } = denial;
-  const until = retryAtMs === null ? '' : `; it may fit again at ${new Date(retryAtMs).toISOString()}`;
-  switch (reason) {
-    case 'Window':
-      if (isReserved(denial))
-        return `glmquota: calls in flight hold the room of limit ${limit} of ${node} (${used} of ${amount} taken)`;
-      return `glmquota: limit ${limit} of ${node} is used up (${used} of ${amount})${until}`;
-    case 'Rate':
-      return `glmquota: ${node} makes calls as fast as its rate allows${until}`;
-    case 'Stopped':
-      return `glmquota: ${node} was stopped by its owner${until}`;
-    case 'Concurrency':
-      return `glmquota: ${node} has ${used} of ${amount} calls in flight${until}`;
-    case 'PerAgent':
-      return `glmquota: this agent has ${used} of ${amount} calls in flight${until}`;
-  }
+  const until = denial.retryAtMs === null ? '' : `; it may fit again at ${new Date(denial.retryAtMs).toISOString()}`;
+  return `glmquota: ${SENTENCES[denial.reason](denial)}${until}`;
 }
+
+const SENTENCES: Readonly<Record<DenyReason, (denial: Denial) => string>> = {
+  Concurrency: ({ node, used, amount }) => `${node} has ${used} of ${amount} calls in flight`,
+  PerAgent: ({ used, amount }) => `this agent has ${used} of ${amount} calls in flight`,
+  Rate: ({ node, limit }) =>
+    limit === 'pause'
+      ? `${node} pauses because the vendor asked for it`
+      : `${node} makes calls as fast as its rate allows`,
+  Waiting: ({ node }) => `other calls wait before this one at ${node}`,
+  QueueFull: ({ node, used, amount }) => `${used} of at most ${amount} calls wait at ${node} already`,
+  Breaker: ({ node }) => `too many calls of ${node} failed at the vendor: it rests for a while`,
+  Window: (denial) =>
+    isReserved(denial)
+      ? `calls in flight hold the room of limit ${denial.limit} of ${denial.node} (${denial.used} of ${denial.amount} taken)`
+      : `limit ${denial.limit} of ${denial.node} is used up (${denial.used} of ${denial.amount})`,
+  Frozen: ({ node }) => `the vendor says that a window of ${node} is used up`,
+  Stopped: ({ node }) => `${node} was stopped by its owner`,
+  PerCall: ({ node, limit, used, amount }) =>
+    `one call may use ${amount} by ${limit} of ${node}, and this one asks for ${used}`,
+  Learning: () => 'the quota store lost its memory and is learning again which calls run',
+  Draining: () => 'this agent is about to end and gets no new calls',
+  Gone: ({ node }) => `${node} was deleted while the call waited`,
+};
 
 interface Message {
   readonly status: number;

@@ -1,7 +1,5 @@
-/** Admission: a call asks here for its lease, and learns at once whether it may go. */
-import { amountsOf } from '../catalog/amounts.ts';
-import { route } from '../catalog/route.ts';
-import { orAbort, withDeadline } from '../base/abort.ts';
+/** Admission: a call asks here for its lease, and waits here as long as its quota lets it. */
+import { orAbort } from '../base/abort.ts';
 import type { Cell } from '../base/cell.ts';
 import type { Clock } from '../base/clock.ts';
 import { AppError, type Code } from '../base/errors.ts';
@@ -9,13 +7,20 @@ import { newId } from '../base/ids.ts';
 import type { Log } from '../base/log.ts';
 import type { SidecarSnapshot } from '../control/terms.ts';
 import type { TreeSnapshot } from '../engine/terms.ts';
+import { admitted, NOT_CONFIGURED, SHUTTING_DOWN, STORE_AWAY, unavailable } from './admission.ts';
+import { waitOf } from './call-terms.ts';
 import { Held } from './held-lease.ts';
+import type { Lease } from './lease-state.ts';
 import type { OpenEngine } from './metered-engine.ts';
 import type { SidecarMetrics } from './metrics.ts';
+import { Patience } from './patience.ts';
 import { cutOverdue } from './runtime-limit.ts';
 import { Sessions } from './sessions.ts';
-import type { Admission, CallSpec, Denial, LeaseDesk } from './terms.ts';
-import type { Answer, TreeSession } from './tree-session.ts';
+import type { Admission, CallSpec, LeaseDesk, WaitingCall } from './terms.ts';
+import type { Successor } from './tree-call.ts';
+import type { Ending, TreeSession } from './tree-session.ts';
+import { Turnstile } from './turnstile.ts';
+import { type Asking, type Visit, Visits } from './visits.ts';
 
 export interface LeaseDeskOptions {
   /** The snapshot in force; null before the first. */
@@ -29,15 +34,8 @@ export interface LeaseDeskOptions {
   readonly metrics: SidecarMetrics;
 }
 
-/** How long a call waits for the snapshot of a tree that has changed in Redis already (rule W1). */
-const STALE_WAIT_MS = 3000;
-/** Within that time Redis is asked again this often, in case it is the one behind. */
-const STALE_POLL_MS = 500;
-
 /** Failures that are not the store's: the call itself is wrong, or we are. */
 const CALLERS_FAULT: ReadonlySet<Code> = new Set<Code>(['invalid', 'conflict', 'internal']);
-
-type Answered = { readonly answer: Answer; readonly snapshot: SidecarSnapshot; readonly session: TreeSession };
 
 /** Disposing it stops the beats and closes the connections; `drain` first. */
 export interface OpenDesk extends LeaseDesk, AsyncDisposable {
@@ -54,29 +52,42 @@ export function createLeaseDesk(options: LeaseDeskOptions): OpenDesk {
 class Desk implements OpenDesk {
   readonly #options: LeaseDeskOptions;
   readonly #sessions: Sessions;
+  readonly #turnstile: Turnstile<SidecarSnapshot>;
+  readonly #visits: Visits;
   readonly #held = new Map<string, Held>();
   readonly #stop = new AbortController();
+  /** Ends all waits, and admits nothing more. */
+  readonly #leaving = new AbortController();
   readonly #cutting: Promise<void>;
+  readonly #following: Promise<void>;
   #started: PromiseWithResolvers<void> | null = null;
-  #asking = 0;
-  readonly #asks = new Set<Promise<Admission>>();
+  /** Calls that may yet bring a lease, or give one back. */
+  readonly #asks = new Set<Promise<unknown>>();
   /** Admitted and not ended by their callers. */
   #using = 0;
-  #draining = false;
 
   constructor(options: LeaseDeskOptions) {
-    const { clock, log } = options;
+    const { clock, log, snapshots } = options;
     this.#options = options;
     this.#sessions = new Sessions({ ...options, onLost: (lease) => this.#held.get(lease.request.id)?.lose() });
+    this.#turnstile = new Turnstile(() => snapshots.value?.binding.perAgentConcurrency ?? null);
+    const books = { sessions: this.#sessions, turnstile: this.#turnstile };
+    const hold = (visit: Visit, asking: Asking, lease: Lease): Held => this.#hold(visit, asking, lease);
+    this.#visits = new Visits({ ...options, ...books, hold });
     this.#cutting = cutOverdue(this.#held, { clock, log, started: () => this.#anyHeld() }, this.#stop.signal);
+    this.#following = this.#follow(this.#stop.signal);
   }
 
   get inFlight(): number {
-    return this.#asking + this.#using;
+    return this.#turnstile.inside;
   }
 
-  async admit(call: CallSpec, signal: AbortSignal): Promise<Admission> {
-    const admission = await this.#admit(call, signal);
+  waiting(): readonly WaitingCall[] {
+    return this.#sessions.all().flatMap((session) => session.waiting());
+  }
+
+  async admit(spec: CallSpec, signal: AbortSignal): Promise<Admission> {
+    const admission = await this.#admit(spec, signal);
     const { metrics } = this.#options;
     metrics.verdict(
       admission.kind === 'denied' ? admission.reason : admission.kind === 'admitted' ? 'granted' : 'unavailable',
@@ -95,12 +106,12 @@ class Desk implements OpenDesk {
   }
 
   async drain(signal: AbortSignal): Promise<void> {
-    this.#draining = true;
     const sessions = this.#sessions.all();
     for (const session of sessions) session.hold();
+    this.#leaving.abort(new AppError('unavailable', SHUTTING_DOWN));
     const held = [...this.#held.values()];
     // Callers that listen settle now, with the usage they saw; what is left is settled by its reservation.
-    for (const each of held) each.abort(new AppError('unavailable', 'the sidecar is shutting down'));
+    for (const each of held) each.abort(new AppError('unavailable', SHUTTING_DOWN));
     for (const each of held) each.abandon();
     await Promise.all(sessions.map((session) => session.flush(signal)));
     await orAbort(this.#unheard(), signal).catch(() => undefined);
@@ -109,10 +120,10 @@ class Desk implements OpenDesk {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#draining = true;
+    this.#leaving.abort(new AppError('unavailable', SHUTTING_DOWN));
     this.#stop.abort();
     this.#started?.resolve();
-    await this.#cutting;
+    await Promise.all([this.#cutting, this.#following]);
     await this.#sessions[Symbol.asyncDispose]();
   }
 
@@ -122,103 +133,74 @@ class Desk implements OpenDesk {
     await Promise.all(this.#sessions.all().map((session) => session.delivered()));
   }
 
-  async #admit(call: CallSpec, signal: AbortSignal): Promise<Admission> {
+  async #admit(spec: CallSpec, signal: AbortSignal): Promise<Admission> {
     signal.throwIfAborted();
-    if (this.#draining) return unavailable('the sidecar is shutting down');
-    const before = call.id === undefined ? undefined : this.#held.get(call.id);
-    if (before !== undefined) return { kind: 'admitted', lease: before };
+    if (this.#leaving.signal.aborted) return unavailable(SHUTTING_DOWN);
+    const before = spec.id === undefined ? undefined : this.#held.get(spec.id);
+    if (before !== undefined) return admitted(before);
     const snapshot = this.#options.snapshots.value;
-    if (snapshot === null) return unavailable('no configuration of the operator is in force');
-    const allowed = snapshot.binding.perAgentConcurrency;
-    if (allowed !== null && this.inFlight >= allowed) return perAgentDenial(snapshot, allowed, this.inFlight);
-    const asked = this.#ask(snapshot, call, signal);
+    if (snapshot === null) return unavailable(NOT_CONFIGURED);
+    const patience = this.#patience(snapshot, spec, signal);
+    const visit = { spec: { ...spec, id: spec.id ?? newId() }, patience, attempts: 0 };
+    return this.#concluded(visit, this.#visits.admit(snapshot, visit));
+  }
+
+  #patience({ binding }: SidecarSnapshot, { claims }: CallSpec, signal: AbortSignal): Patience {
+    const { clock, metrics } = this.#options;
+    const wait = waitOf(binding, claims?.maxWaitMs);
+    return new Patience({ clock, wait, signal, leaving: this.#leaving.signal, onWait: () => metrics.waiting.inc() });
+  }
+
+  /** Turns failures into what the caller is told, and notes how long it waited. */
+  async #concluded({ patience }: Visit, asked: Promise<Admission>): Promise<Admission> {
+    let admission: Admission | null = null;
     this.#asks.add(asked);
     try {
-      return await asked;
+      admission = await asked;
     } catch (error) {
-      if (signal.aborted) throw error;
+      if (patience.callerLeft) throw error;
       const failure = AppError.from(error);
       if (CALLERS_FAULT.has(failure.code)) throw failure;
       this.#options.log.debug('lease.unavailable', { code: failure.code, cause: failure.message });
-      return unavailable('the quota store cannot be asked at the moment');
+      admission = unavailable(this.#reason());
     } finally {
       this.#asks.delete(asked);
+      this.#noteWait(patience, admission);
     }
+    return admission;
   }
 
-  async #ask(first: SidecarSnapshot, call: CallSpec, signal: AbortSignal): Promise<Admission> {
-    let answered: Answered;
-    this.#asking += 1;
-    try {
-      answered = await this.#acquire(first, { ...call, id: call.id ?? newId() }, signal);
-    } finally {
-      this.#asking -= 1;
-    }
-    const { answer, snapshot, session } = answered;
-    switch (answer.kind) {
-      case 'held': {
-        const held = this.#hold(answer.lease, { snapshot, session, model: call.model });
-        if (!signal.aborted && !this.#draining) return { kind: 'admitted', lease: held };
-        // The caller left while Redis was asked: what was granted must not linger.
-        await held.cancel();
-        signal.throwIfAborted();
-        return unavailable('the sidecar is shutting down');
-      }
-      case 'denied':
-        return this.#denial(answer);
-      case 'stale':
-        return unavailable('the configuration of this quota is changing');
-      case 'done':
-        throw new AppError('conflict', 'this id was used before', { transient: false });
-    }
+  #reason(): string {
+    if (this.#leaving.signal.aborted) return SHUTTING_DOWN;
+    return this.#options.snapshots.value === null ? NOT_CONFIGURED : STORE_AWAY;
   }
 
-  /** Asks until the answer is not `stale`, or time is up. */
-  async #acquire(first: SidecarSnapshot, call: CallSpec & { id: string }, signal: AbortSignal): Promise<Answered> {
-    const { clock, snapshots, log } = this.#options;
-    const giveUpAtMs = clock.monotonicMs() + STALE_WAIT_MS;
-    for (let snapshot = first; ; snapshot = snapshots.value ?? snapshot) {
-      const session = this.#sessions.of(snapshot);
-      const answer = await session.acquire(this.#request(snapshot, call));
-      const giveUp = this.#draining || clock.monotonicMs() >= giveUpAtMs;
-      if (answer.kind !== 'stale' || giveUp) return { answer, snapshot, session };
-      log.info('lease.stale', { known: snapshot.revision.generation, generation: answer.generation });
-      if (snapshots.value === snapshot) await this.#nextSnapshot(signal);
-    }
+  #noteWait(patience: Patience, admission: Admission | null): void {
+    const { metrics } = this.#options;
+    const waitedMs = patience.endWait();
+    if (waitedMs === null) return;
+    metrics.waiting.dec();
+    const ended = admission === null ? 'left' : admission.kind === 'admitted' ? 'granted' : admission.kind;
+    metrics.waited(ended, waitedMs);
   }
 
-  async #nextSnapshot(signal: AbortSignal): Promise<void> {
-    const { clock, snapshots } = this.#options;
-    const limit = { ms: STALE_POLL_MS, what: 'the next snapshot', signal };
-    await withDeadline(clock, limit, (bounded) => snapshots.next(bounded)).catch(() => signal.throwIfAborted());
-  }
-
-  #request({ binding, catalog, revision }: SidecarSnapshot, call: CallSpec & { id: string }) {
-    const { model } = route(catalog, call.model);
-    const priced = { model, usage: call.estimate, atMs: this.#options.clock.nowMs(), currency: binding.currency };
-    return {
-      id: call.id,
-      leaf: binding.leaf,
-      model,
-      generation: revision.generation,
-      reserve: amountsOf(catalog, priced),
-      maxRuntimeMs: binding.maxRuntimeMs,
-    };
-  }
-
-  #hold(
-    lease: Extract<Answer, { kind: 'held' }>['lease'],
-    of: { snapshot: SidecarSnapshot; session: TreeSession; model: string },
-  ): Held {
+  #hold({ spec, patience, attempts }: Visit, { session, state, call }: Asking, lease: Lease): Held {
     const { clock, log, metrics } = this.#options;
     const held = new Held({
-      ...of,
+      session,
       lease,
+      snapshot: state,
+      spec,
+      patience,
+      attempts: attempts + 1,
+      hasParked: call.hasParked,
       admittedAtMs: clock.nowMs(),
       clock,
       log,
-      onEnd: () => metrics.inFlight.set(--this.#using),
+      metrics,
+      onEnd: (carrier) => this.#leave(carrier),
       onGone: ({ id }) => void this.#held.delete(id),
+      onAgain: (refused, ending) => this.#again(refused, ending),
     });
     this.#held.set(held.id, held);
     metrics.inFlight.set(++this.#using);
@@ -227,10 +209,32 @@ class Desk implements OpenDesk {
     return held;
   }
 
-  #denial(verdict: Extract<Answer, { kind: 'denied' }>): Denial {
-    const { reason, node, limit, used, amount, retryAtMs, serverNowMs } = verdict;
-    const localMs = retryAtMs === null ? null : this.#options.clock.nowMs() + (retryAtMs - serverNowMs);
-    return { kind: 'denied', reason, node, limit, used, amount, retryAtMs: localMs };
+  /** A caller has ended its lease. */
+  #leave(carrier: TreeSession | null): Successor | null {
+    this.#options.metrics.inFlight.set(--this.#using);
+    return this.#turnstile.leave(carrier);
+  }
+
+  async #again(refused: Held, ending: Ending): Promise<Held | null> {
+    this.#options.metrics.inFlight.set(--this.#using);
+    const { spec, patience, attempts } = refused.options;
+    const visit = { spec, patience, attempts };
+    const admission = await this.#concluded(visit, this.#visits.again(visit, refused, ending));
+    return admission.kind === 'admitted' ? (this.#held.get(admission.lease.id) ?? null) : null;
+  }
+
+  /** Calls that wait in a tree that is no longer theirs would only learn of it with the next call. */
+  async #follow(signal: AbortSignal): Promise<void> {
+    const { snapshots, log } = this.#options;
+    while (!signal.aborted) {
+      const snapshot = await snapshots.next(signal).catch(() => null);
+      if (snapshot === null || this.#asks.size === 0) continue;
+      try {
+        this.#sessions.of(snapshot);
+      } catch (error) {
+        log.debug('lease.unavailable', { code: AppError.from(error).code });
+      }
+    }
   }
 
   async #anyHeld(): Promise<void> {
@@ -238,20 +242,4 @@ class Desk implements OpenDesk {
     this.#started ??= Promise.withResolvers<void>();
     await this.#started.promise;
   }
-}
-
-function unavailable(message: string): Admission {
-  return { kind: 'unavailable', message };
-}
-
-function perAgentDenial({ binding }: SidecarSnapshot, amount: number, used: number): Denial {
-  return {
-    kind: 'denied',
-    reason: 'PerAgent',
-    node: binding.leaf,
-    limit: 'per-agent',
-    used,
-    amount,
-    retryAtMs: null,
-  };
 }

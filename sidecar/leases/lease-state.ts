@@ -1,5 +1,5 @@
 /** What a lease is to the process that holds it, and the decisions about it. Pure: no clock, no I/O. */
-import type { AcquireRequest, Grant, Settlement } from '../engine/terms.ts';
+import type { AcquireRequest, Grant, Settlement, Warning } from '../engine/terms.ts';
 
 /** When the server's clock was last read: at local `askedAtMs` (before sending) it was not later than `serverNowMs`. */
 export interface Sync {
@@ -15,9 +15,11 @@ export interface Sync {
 export interface Lease {
   readonly request: AcquireRequest;
   readonly fence: number;
+  readonly warnings: readonly Warning[];
   epoch: number;
-  readonly ttlMs: number;
-  /** Before the acquire went out, and after its answer came: the grant happened in between. */
+  /** How long it lives from `extendedAtMs` on. */
+  ttlMs: number;
+  /** The grant happened between these two. */
   readonly askedAtMs: number;
   readonly answeredAtMs: number;
   /** Server time of the grant or of the last beat that found it alive. */
@@ -26,12 +28,18 @@ export interface Lease {
   firstByteAtMs: number | null;
   /** Redis no longer counts it. What runs runs on and is put back; what has not started must not start. */
   lost: boolean;
+  /** Started by this process itself while Redis was away, which has yet to hear of it. */
+  isLocal: boolean;
 }
+
+/** No grant of Redis has this fence. */
+const LOCAL_FENCE = 0;
 
 export function leaseOf(request: AcquireRequest, grant: Grant, at: { askedMs: number; answeredMs: number }): Lease {
   return {
     request,
     fence: grant.fence,
+    warnings: grant.warnings,
     epoch: grant.epoch,
     ttlMs: grant.ttlMs,
     askedAtMs: at.askedMs,
@@ -40,6 +48,26 @@ export function leaseOf(request: AcquireRequest, grant: Grant, at: { askedMs: nu
     sentAtMs: null,
     firstByteAtMs: null,
     lost: false,
+    isLocal: false,
+  };
+}
+
+/** A lease that no engine granted. */
+export function localLeaseOf(request: AcquireRequest, of: { epoch: number; ttlMs: number; atMs: number }): Lease {
+  const { epoch, ttlMs, atMs } = of;
+  return {
+    request,
+    fence: LOCAL_FENCE,
+    warnings: [],
+    epoch,
+    ttlMs,
+    askedAtMs: atMs,
+    answeredAtMs: atMs,
+    extendedAtMs: Number.NEGATIVE_INFINITY,
+    sentAtMs: null,
+    firstByteAtMs: null,
+    lost: false,
+    isLocal: true,
   };
 }
 
@@ -61,8 +89,16 @@ export function localDeadlineMs(lease: Lease, sync: Sync): number {
 /** `claim`: ask Redis before the first byte. `gone`: nothing may be sent. */
 export type StartDecision = 'go' | 'claim' | 'gone';
 
-export function decideStart(lease: Lease, sync: Sync, now: { monotonicMs: number; wallMs: number }): StartDecision {
+/** `sync` null: the server's clock was never read. `isStrict`: Redis has the last word in any case. */
+export function decideStart(
+  lease: Lease,
+  sync: Sync | null,
+  now: { monotonicMs: number; wallMs: number },
+  isStrict = false,
+): StartDecision {
   if (lease.lost || lease.sentAtMs !== null) return 'gone';
+  if (lease.isLocal) return 'go';
+  if (isStrict || sync === null) return 'claim';
   if (lease.epoch !== sync.epoch) return 'claim';
   const elapsedMs = now.monotonicMs - sync.askedAtMs;
   if (elapsedMs > 2 * beatIntervalMs(lease.ttlMs)) return 'claim';

@@ -1,12 +1,17 @@
 /** All metrics of the sidecar, in one table. Recording is a method call; nobody else names a series. */
 import type { Gauge, Registry } from 'prom-client';
 import { counter, gauge, histogram } from '../base/metrics.ts';
-import type { DenyReason, Outcome } from '../engine/terms.ts';
-import { OUTCOMES } from '../engine/terms.ts';
+import type { ErrorClass } from '../catalog/terms.ts';
+import type { Outcome } from '../engine/terms.ts';
+import { DENY_REASONS, OUTCOMES } from '../engine/terms.ts';
 import type { TokenUsage } from './terms.ts';
 
-const DENIALS = ['Concurrency', 'Rate', 'Window', 'Stopped', 'PerAgent'] as const satisfies readonly DenyReason[];
-const VERDICTS = ['granted', ...DENIALS, 'unavailable'] as const;
+const VERDICTS = ['granted', ...DENY_REASONS, 'unavailable'] as const;
+/** How a wait ended; `left`: its caller went away. */
+const WAIT_ENDS = ['granted', 'denied', 'unavailable', 'left'] as const;
+/** Classes of vendor errors after which a call is sent again. */
+const RETRIED = ['Concurrency', 'Rate', 'Overload', 'Quota', 'Retry'] as const satisfies readonly ErrorClass[];
+const OUTAGE_POLICIES = ['Closed', 'LocalShare', 'Open'] as const;
 /** Calls that never asked for a lease. */
 const PASSED_OR_REFUSED = [
   'passed',
@@ -19,7 +24,7 @@ const PASSED_OR_REFUSED = [
   'clientGone',
   'failed',
 ] as const;
-const ENGINE_CALLS = ['acquire', 'claim', 'settle', 'cancel', 'beat', 'register'] as const;
+const ENGINE_CALLS = ['acquire', 'claim', 'settle', 'swap', 'cancel', 'beat', 'tick', 'register', 'snapshot'] as const;
 
 /** Seconds; a proxied call may take minutes, an engine call a millisecond. */
 const CALL_BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800];
@@ -28,6 +33,8 @@ const ENGINE_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.
 type VerdictLabel = (typeof VERDICTS)[number];
 /** How a proxied call ended: by a lease's outcome, or before there was a lease. */
 export type CallLabel = Outcome | (typeof PASSED_OR_REFUSED)[number];
+export type WaitEnd = (typeof WAIT_ENDS)[number];
+export type OutagePolicy = (typeof OUTAGE_POLICIES)[number];
 export type EngineCall = (typeof ENGINE_CALLS)[number];
 
 export interface SidecarMetrics {
@@ -39,7 +46,12 @@ export interface SidecarMetrics {
   engineError(call: EngineCall): void;
   leaseLost(count: number): void;
   settlementDropped(): void;
+  waited(ended: WaitEnd, durationMs: number): void;
+  retried(errorClass: ErrorClass): void;
+  outage(policy: OutagePolicy): void;
+  localGrant(policy: OutagePolicy): void;
   readonly inFlight: Gauge;
+  readonly waiting: Gauge;
   readonly undelivered: Gauge;
   readonly snapshotGeneration: Gauge;
 }
@@ -89,6 +101,27 @@ export function createSidecarMetrics(registry: Registry): SidecarMetrics {
     name: 'glmquota_settlements_dropped_total',
     help: 'Settlements given up because too many could not be delivered; their reservations stay charged.',
   });
+  const waitSeconds = histogram(registry, {
+    name: 'glmquota_wait_seconds',
+    help: 'How long calls waited that were not decided at once, by how the wait ended.',
+    labels: { ended: WAIT_ENDS },
+    buckets: CALL_BUCKETS,
+  });
+  const retries = counter(registry, {
+    name: 'glmquota_retries_total',
+    help: 'Calls sent again after the vendor refused them, by the class of its error.',
+    labels: { class: RETRIED },
+  });
+  const outages = counter(registry, {
+    name: 'glmquota_store_outages_total',
+    help: 'Times Redis was away for longer than a moment, by the policy that was in force.',
+    labels: { policy: OUTAGE_POLICIES },
+  });
+  const localGrants = counter(registry, {
+    name: 'glmquota_local_grants_total',
+    help: 'Calls started without Redis, by the policy that let them.',
+    labels: { policy: ['LocalShare', 'Open'] },
+  });
   return {
     call(ended, durationMs) {
       calls.inc({ ended });
@@ -105,7 +138,12 @@ export function createSidecarMetrics(registry: Registry): SidecarMetrics {
     engineError: (call) => engineErrors.inc({ call }),
     leaseLost: (count) => lost.inc(count),
     settlementDropped: () => dropped.inc(),
+    waited: (ended, durationMs) => waitSeconds.observe({ ended }, durationMs / 1000),
+    retried: (errorClass) => retries.inc({ class: errorClass }),
+    outage: (policy) => outages.inc({ policy }),
+    localGrant: (policy) => localGrants.inc({ policy }),
     inFlight: gauge(registry, { name: 'glmquota_calls_in_flight', help: 'Leases held by this sidecar.' }),
+    waiting: gauge(registry, { name: 'glmquota_calls_waiting', help: 'Calls that wait to be admitted.' }),
     undelivered: gauge(registry, {
       name: 'glmquota_settlements_undelivered',
       help: 'Settlements and cancellations waiting for Redis to answer.',

@@ -4,7 +4,7 @@
  */
 import { AppError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
-import type { Settlement, SettleReply } from '../engine/terms.ts';
+import type { AcquireRequest, Settlement, SettleReply, Verdict } from '../engine/terms.ts';
 import type { Lease } from './lease-state.ts';
 import type { LeaseEngine } from './metered-engine.ts';
 import type { SidecarMetrics } from './metrics.ts';
@@ -27,12 +27,29 @@ export interface OutboxOptions {
   readonly metrics: SidecarMetrics;
   /** Registers this process with Redis' new epoch. */
   readonly register: (epoch: number) => Promise<void>;
+  /** Tells Redis of leases it has not heard of: else it would take their settlements for nobody's. */
+  readonly introduce: (leases: readonly Lease[]) => Promise<void>;
+}
+
+export interface CancelOptions {
+  /** With the next flush, not at once. */
+  readonly later?: boolean;
+  /** The caller of a waiting call may come back for its place. */
+  readonly keepPlace?: boolean;
+}
+
+export interface Swapped {
+  /** Null: it is kept for the next flush. */
+  readonly settled: SettleReply | null;
+  /** Null: nothing was asked. */
+  readonly verdict: Verdict | null;
 }
 
 export class Outbox {
   readonly #options: OutboxOptions;
   readonly #entries = new Map<string, Entry>();
-  readonly #cancels = new Set<string>();
+  /** Id → whether its place is kept. */
+  readonly #cancels = new Map<string, boolean>();
   readonly #underWay = new Set<Promise<unknown>>();
   #holding = false;
 
@@ -51,29 +68,35 @@ export class Outbox {
 
   /** Delivers at once, or keeps it for the next flush. Null: kept. */
   async settle(lease: Lease, settlement: Settlement): Promise<SettleReply | null> {
-    const entry = { lease, settlement, busy: false };
-    this.#entries.set(settlement.id, entry);
-    const [oldest] = this.#entries.keys();
-    if (this.#entries.size > CAPACITY && oldest !== undefined) {
-      this.#entries.delete(oldest);
-      this.#options.metrics.settlementDropped();
-    }
+    const entry = this.#keep(lease, settlement);
     if (this.#holding) return null;
     const [reply] = await this.#deliver([entry]);
     return reply ?? null;
   }
 
-  /** Takes back an id whose acquire was never answered or whose grant was never used: now, or with the next flush. */
-  async cancel(id: string, when: 'now' | 'later'): Promise<void> {
-    this.#cancels.add(id);
-    const [oldest] = this.#cancels;
+  /** As `settle`, and asks for another call in the same trip where that can be. */
+  async swap(lease: Lease, settlement: Settlement, next: AcquireRequest): Promise<Swapped> {
+    const entry = this.#keep(lease, settlement);
+    if (this.#holding) return { settled: null, verdict: null };
+    if (!lease.isLocal) {
+      const swapped = await this.#tracked(this.#swapNow(entry, next));
+      if (swapped !== 'apart') return swapped;
+    }
+    const [settled] = await this.#deliver([entry]);
+    return { settled: settled ?? null, verdict: null };
+  }
+
+  /** Takes back an id that waits, whose acquire was never answered or whose grant was never used. */
+  async cancel(id: string, { later = false, keepPlace = false }: CancelOptions = {}): Promise<void> {
+    this.#cancels.set(id, keepPlace);
+    const [oldest] = this.#cancels.keys();
     if (this.#cancels.size > CAPACITY && oldest !== undefined) this.#cancels.delete(oldest);
-    if (when === 'now' && !this.#holding) await this.#deliverCancels([id]);
+    if (!later && !this.#holding) await this.#deliverCancels([id]);
   }
 
   /** Ids to disclaim in a registration; `disclaimed` then forgets them. */
   unused(): readonly string[] {
-    return [...this.#cancels];
+    return [...this.#cancels.keys()];
   }
 
   disclaimed(ids: readonly string[]): void {
@@ -87,18 +110,51 @@ export class Outbox {
 
   /** Delivers what waits, settlements in as few calls as they need. */
   async flush(signal?: AbortSignal): Promise<void> {
-    const cancels = this.#deliverCancels(this.unused(), signal);
     let more = true;
     while (more) {
       const batch = [...this.#entries.values()].filter((entry) => !entry.busy).slice(0, BATCH);
       more = batch.length > 0 && (await this.#deliver(batch, signal)).length > 0;
     }
-    await cancels;
+    // Afterwards, because a settled id has nothing to refund: a cancellation before would refund what was used.
+    await this.#deliverCancels(this.unused(), signal);
   }
 
   /** Resolves once no delivery is under way. */
   async delivered(): Promise<void> {
     while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay);
+  }
+
+  #keep(lease: Lease, settlement: Settlement): Entry {
+    const entry = { lease, settlement, busy: false };
+    this.#entries.set(settlement.id, entry);
+    const [oldest] = this.#entries.keys();
+    if (this.#entries.size > CAPACITY && oldest !== undefined) {
+      this.#entries.delete(oldest);
+      this.#options.metrics.settlementDropped();
+    }
+    return entry;
+  }
+
+  /** `apart`: both have to be told by themselves. */
+  async #swapNow(entry: Entry, next: AcquireRequest): Promise<Swapped | 'apart'> {
+    const { engine, register, log } = this.#options;
+    entry.busy = true;
+    try {
+      const { settled, verdict } = await engine.swap(entry.settlement, next);
+      if (settled.kind === 'epoch') {
+        await register(settled.epoch);
+        return 'apart';
+      }
+      this.#entries.delete(entry.settlement.id);
+      return { settled, verdict };
+    } catch (error) {
+      const { code } = AppError.from(error);
+      if (code === 'invalid') return 'apart';
+      log.warn('settle.deferred', { code, waiting: this.#entries.size });
+      return { settled: null, verdict: null };
+    } finally {
+      entry.busy = false;
+    }
   }
 
   /** Empty: not delivered. */
@@ -120,6 +176,8 @@ export class Outbox {
     const settlements = entries.map((entry) => entry.settlement);
     for (const entry of entries) entry.busy = true;
     try {
+      const unheard = entries.filter(({ lease }) => lease.isLocal);
+      if (unheard.length > 0) await this.#options.introduce(unheard.map(({ lease }) => lease));
       let replies = await engine.settle(settlements, signal);
       const moved = replies.find((reply) => reply.kind === 'epoch');
       if (moved !== undefined) {
@@ -154,7 +212,10 @@ export class Outbox {
   }
 
   async #deliverCancels(ids: readonly string[], signal?: AbortSignal): Promise<void> {
-    const telling = ids.map((id) => this.#options.engine.cancel(id, signal).then(() => id));
+    const telling = ids.map(async (id) => {
+      await this.#options.engine.cancel(id, { keepPlace: this.#cancels.get(id) ?? false }, signal);
+      return id;
+    });
     const told = await this.#tracked(Promise.allSettled(telling));
     for (const each of told) if (each.status === 'fulfilled') this.#cancels.delete(each.value);
     this.#options.metrics.undelivered.set(this.size);

@@ -95,6 +95,7 @@ export class Sessions implements AsyncDisposable {
 
   async #retire(open: Open): Promise<void> {
     const { signal } = open.stop;
+    open.session.moved();
     while (!open.session.idle && !signal.aborted) {
       await this.#options.clock.sleep(RETIRE_POLL_MS, signal).catch(() => undefined);
     }
@@ -104,6 +105,7 @@ export class Sessions implements AsyncDisposable {
   async #close(open: Open): Promise<void> {
     if (!this.#open.delete(open)) return;
     open.stop.abort();
+    open.session[Symbol.dispose]();
     await open.beating;
     await open.opened[Symbol.asyncDispose]();
   }

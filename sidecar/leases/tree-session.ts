@@ -1,18 +1,26 @@
 /**
- * All talk of this process with one tree in Redis: acquire, claim, beat, settle, cancel, and the registration that
- * puts our leases back after Redis lost its memory.
+ * All talk of this process with one tree in Redis: asking, waiting, beating, settling, and what puts our leases back
+ * after Redis lost its memory or was away.
  */
 import { withDeadline } from '../base/abort.ts';
 import type { Clock } from '../base/clock.ts';
 import { AppError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
-import type { LeaseRef, RegisterRequest } from '../engine/port.ts';
-import type { AcquireRequest, Grant, Settlement, Verdict } from '../engine/terms.ts';
-import type { Lease, Sync } from './lease-state.ts';
-import { beatIntervalMs, decideStart, leaseOf, offsets } from './lease-state.ts';
+import type { Settlement } from '../engine/terms.ts';
+import { Admissions } from './admissions.ts';
+import type { Lease } from './lease-state.ts';
+import { beatIntervalMs, decideStart, offsets } from './lease-state.ts';
+import { LocalStarts } from './local-starts.ts';
 import { type LeaseEngine, meterEngine, type OpenEngine } from './metered-engine.ts';
 import type { SidecarMetrics } from './metrics.ts';
 import { Outbox } from './outbox.ts';
+import { Pulse } from './pulse.ts';
+import { refOf, Registrar } from './registrar.ts';
+import { StoreWatch } from './store-watch.ts';
+import type { WaitingCall } from './terms.ts';
+import type { Answer, Successor, TreeCall } from './tree-call.ts';
+import { momentOf, TreeView } from './tree-view.ts';
+import { WaitingRoom } from './waiting-room.ts';
 
 export interface TreeSessionOptions {
   readonly opened: OpenEngine;
@@ -25,42 +33,61 @@ export interface TreeSessionOptions {
   readonly onLost: (lease: Lease) => void;
 }
 
-export type Ask = Omit<AcquireRequest, 'owner' | 'epoch'>;
-type Refusal = Exclude<Verdict, Grant | { readonly kind: 'epoch' }>;
-export type Answer = { readonly kind: 'held'; readonly lease: Lease } | Refusal;
+export type Ending = Pick<Settlement, 'outcome' | 'actual' | 'holdMs' | 'frozenUntilMs'>;
 
-/** A beat that takes longer is tried again. */
-const BEAT_TIMEOUT_MS = 2000;
 /** A call that comes while the first connection is made waits for it this long. */
 const CONNECT_WAIT_MS = 2000;
 
-export class TreeSession {
+export class TreeSession implements Disposable {
   readonly #options: TreeSessionOptions;
   readonly #engine: LeaseEngine;
-  readonly #outbox: Outbox;
+  readonly #view = new TreeView();
   readonly #leases = new Map<string, Lease>();
-  /** Null until a call of the current epoch told the server's time. */
-  #sync: Sync | null = null;
-  #epoch: number | null = null;
-  #ttlMs = 15_000;
-  /** Acquires under way: each may yet bring a lease. */
-  #asks = 0;
-  #registering: Promise<void> | null = null;
+  readonly #outbox: Outbox;
+  readonly #room: WaitingRoom;
+  readonly #watch: StoreWatch;
+  readonly #local: LocalStarts;
+  readonly #pulse: Pulse;
+  readonly #admissions: Admissions;
   #awaited: PromiseWithResolvers<void> | null = null;
-  /** Until the first connection stands, or was waited for in vain. */
-  #connecting: Promise<void> | null;
+  #nudge = Promise.withResolvers<void>();
 
   constructor(options: TreeSessionOptions) {
-    const { clock, log, metrics } = options;
+    const { clock, log, metrics, opened, owner } = options;
     this.#options = options;
-    this.#engine = meterEngine(options.opened.engine, clock, metrics);
-    this.#outbox = new Outbox({ engine: this.#engine, log, metrics, register: (epoch) => this.#register(epoch) });
+    const leases = this.#leases;
+    const view = this.#view;
+    const local = new LocalStarts({ view, leases, clock, log, metrics });
+    const watch = new StoreWatch({
+      clock,
+      probe: (signal) => engine.tick(signal),
+      onBack: (downForMs) => local.back(downForMs),
+    });
+    const engine = meterEngine(opened.engine, { clock, metrics, store: watch });
+    const outbox: Outbox = new Outbox({
+      engine,
+      log,
+      metrics,
+      register: (epoch) => registrar.register(epoch),
+      introduce: (unheard) => registrar.putBack(unheard),
+    });
+    const room = new WaitingRoom({ engine, owner, clock, log, onOpened: () => this.#beatSoon() });
+    const onMoved = (): void => {
+      room.forgetTimes();
+      room.allUnsure();
+    };
+    const registrar = new Registrar({ engine, owner, view, leases, outbox, log, onMoved });
+    this.#engine = engine;
+    this.#local = local;
+    this.#watch = watch;
+    this.#outbox = outbox;
+    this.#room = room;
+    const onLost = (lease: Lease): void => this.#lose(lease);
+    this.#pulse = new Pulse({ engine, opened, owner, view, leases, room, registrar, clock, log, onLost });
     const limit = { ms: CONNECT_WAIT_MS, what: 'connecting to Redis' };
-    this.#connecting = withDeadline(clock, limit, (signal) => options.opened.ready(signal))
-      .catch(() => undefined)
-      .finally(() => {
-        this.#connecting = null;
-      });
+    const connecting = withDeadline(clock, limit, (signal) => opened.ready(signal));
+    const books = { view, leases, outbox, room, registrar, local, watch };
+    this.#admissions = new Admissions({ ...books, engine, owner, clock, connecting, onNews: () => this.#wake() });
   }
 
   /** Resolves once Redis can be asked. */
@@ -70,15 +97,24 @@ export class TreeSession {
 
   /** Nothing is held, asked for or left to tell. */
   get idle(): boolean {
-    return this.#asks === 0 && !this.#hasBeats;
+    return this.#admissions.underWay === 0 && !this.#hasBeats;
   }
 
   get #hasBeats(): boolean {
-    return this.#leases.size > 0 || this.#outbox.size > 0;
+    return this.#leases.size > 0 || this.#outbox.size > 0 || this.#room.size > 0;
   }
 
   get beatIntervalMs(): number {
-    return beatIntervalMs(this.#ttlMs);
+    return beatIntervalMs(this.#view.ttlMs);
+  }
+
+  /** How long a lease lives without a beat. */
+  get ttlMs(): number {
+    return this.#view.ttlMs;
+  }
+
+  waiting(): readonly WaitingCall[] {
+    return this.#room.calls();
   }
 
   /** Resolves once there is something to beat or to deliver. */
@@ -88,63 +124,72 @@ export class TreeSession {
     await this.#awaited.promise;
   }
 
-  /**
-   * Asks for a lease; registers first when Redis lost its memory. Fails with `unavailable` when Redis cannot tell:
-   * the id is then cancelled as soon as it can, so that an unheard grant cannot linger.
-   */
-  async acquire(ask: Ask): Promise<Answer> {
-    this.#asks += 1;
-    try {
-      return await this.#acquire(ask);
-    } finally {
-      this.#asks -= 1;
-    }
+  /** Resolves when the next beat should not wait for its time. */
+  async nudged(): Promise<void> {
+    await this.#nudge.promise;
   }
 
-  async #acquire(ask: Ask): Promise<Answer> {
-    if (this.#connecting !== null) await this.#connecting;
-    const first = await this.#ask(ask);
-    if (first.kind !== 'epoch') return first;
-    await this.#register(first.epoch);
-    const second = await this.#ask(ask);
-    if (second.kind === 'epoch') throw new AppError('unavailable', 'Redis keeps losing its memory');
-    return second;
+  /**
+   * Asks for a lease and waits for it as long as the call's patience lasts; registers first when Redis lost its memory.
+   * Fails with `unavailable` when Redis cannot tell: the id is then cancelled as soon as it can, so that an unheard grant
+   * cannot linger. Rejects as `Patience.wait` does.
+   */
+  async acquire(call: TreeCall): Promise<Answer> {
+    return this.#admissions.acquire(call);
   }
 
   /** True: the first byte may go out now. False: the lease is gone. Fails with `unavailable` if only Redis could tell. */
-  async start(lease: Lease, signal: AbortSignal): Promise<boolean> {
+  async start(lease: Lease, signal: AbortSignal, options: { readonly isStrict: boolean }): Promise<boolean> {
     const { clock } = this.#options;
-    const now = { monotonicMs: clock.monotonicMs(), wallMs: clock.nowMs() };
-    const decision = this.#sync === null ? 'claim' : decideStart(lease, this.#sync, now);
+    const decision = decideStart(lease, this.#view.sync, momentOf(clock), options.isStrict);
     if (decision === 'gone') return false;
-    if (decision === 'claim' && !(await this.#engine.claim(refOf(lease), signal))) this.#lose(lease);
+    if (decision === 'claim' && !(await this.#engine.claim(refOf(lease), { confirm: options.isStrict }, signal))) {
+      this.#lose(lease);
+    }
     if (lease.lost || lease.sentAtMs !== null || signal.aborted) return false;
     lease.sentAtMs = clock.monotonicMs();
     return true;
   }
 
-  /** Ends a lease. Never throws: what cannot be delivered now is delivered with a later beat. */
-  async settle(lease: Lease, ending: Pick<Settlement, 'outcome' | 'actual'>): Promise<{ late: boolean }> {
-    const { id } = lease.request;
-    this.#leases.delete(id);
-    const reply = await this.#outbox.settle(lease, { id, fence: lease.fence, ...ending, ...offsets(lease) });
-    return { late: reply?.kind === 'settled' && reply.late };
+  /**
+   * Ends a lease. Never throws: what cannot be delivered now is delivered with a later beat. `successor`, else a call of
+   * ours that waits for the same leaf, is asked for in the same trip (rule Q9).
+   */
+  async settle(lease: Lease, ending: Ending, successor: Successor | null): Promise<{ late: boolean }> {
+    const settled = await this.#admissions.settle(lease, this.#close(lease, ending), successor);
+    return { late: settled?.kind === 'settled' && settled.late };
+  }
+
+  /** Ends a lease whose call is asked for again under the same id, at the head of its flow (rule Q7). As `acquire` else. */
+  async retry(lease: Lease, ending: Ending, call: TreeCall): Promise<Answer> {
+    return this.#admissions.retry(lease, this.#close(lease, ending), call);
   }
 
   /** Gives back a lease that never sent anything. Never throws. */
   async cancel(lease: Lease): Promise<void> {
-    this.#leases.delete(lease.request.id);
-    await this.#outbox.cancel(lease.request.id, 'now');
+    const { id } = lease.request;
+    this.#leases.delete(id);
+    if (lease.isLocal) return this.#watch.tell();
+    await this.#outbox.cancel(id);
   }
 
-  /** Extends all leases and delivers what waits. Never throws. */
+  /** Extends all leases and waits, delivers what is left to tell. Never throws. */
   async beat(signal: AbortSignal): Promise<void> {
+    this.#nudge = Promise.withResolvers<void>();
     try {
-      await this.#beatOnce(signal).catch((error: unknown) => this.#beatAgain(signal, error));
+      await this.#pulse.beat(signal);
+      if (this.#local.needsLook) await this.#look(signal);
     } catch (error) {
       this.#options.log.warn('lease.beatFailed', { code: AppError.from(error).code, leases: this.#leases.size });
+      // Calls that wait in a Redis that is away may start without it.
+      if (this.#local.mayStart(this.#watch.downForMs ?? 0)) this.#room.allUnsure();
     }
     await this.#outbox.flush(signal);
+  }
+
+  /** Its binding is another tree's now: whoever waits here has to ask there. */
+  moved(): void {
+    this.#admissions.moved();
   }
 
   /** From now on settlements are only collected, for one `flush` to deliver together. */
@@ -161,73 +206,22 @@ export class TreeSession {
     await this.#outbox.delivered();
   }
 
-  async #ask(ask: Ask): Promise<Exclude<Verdict, Grant> | { kind: 'held'; lease: Lease }> {
-    const { clock, owner } = this.#options;
-    const request: AcquireRequest = { ...ask, owner, epoch: this.#epoch };
-    const asked = { monotonicMs: clock.monotonicMs(), wallMs: clock.nowMs() };
-    let verdict: Verdict;
-    try {
-      verdict = await this.#engine.acquire(request);
-    } catch (error) {
-      await this.#outbox.cancel(ask.id, 'later');
-      this.#wake();
-      throw error;
-    }
-    if (verdict.kind !== 'granted') return verdict;
-    this.#learn(asked, verdict);
-    this.#ttlMs = verdict.ttlMs;
-    const lease = leaseOf(request, verdict, { askedMs: asked.monotonicMs, answeredMs: clock.monotonicMs() });
-    this.#leases.set(ask.id, lease);
-    this.#wake();
-    return { kind: 'held', lease };
+  [Symbol.dispose](): void {
+    this.#room[Symbol.dispose]();
+    this.#watch[Symbol.dispose]();
   }
 
-  /** Remembers the latest reading of the server's clock, unless it belongs to a memory Redis has lost since. */
-  #learn(asked: { monotonicMs: number; wallMs: number }, reply: { serverNowMs: number; epoch: number }): void {
-    if (this.#epoch !== null && reply.epoch < this.#epoch) return;
-    if (this.#sync?.epoch === reply.epoch && asked.monotonicMs < this.#sync.askedAtMs) return;
-    this.#epoch = reply.epoch;
-    this.#sync = { askedAtMs: asked.monotonicMs, askedWallMs: asked.wallMs, ...reply };
+  #close(lease: Lease, ending: Ending): Settlement {
+    const { id } = lease.request;
+    this.#leases.delete(id);
+    this.#local.ended(lease, ending.actual);
+    if (lease.isLocal) this.#watch.tell();
+    return { id, fence: lease.fence, ...ending, ...offsets(lease) };
   }
 
-  /** A connection that swallowed a beat may swallow the next as well; one that brought an answer works. */
-  async #beatAgain(signal: AbortSignal, reason: unknown): Promise<void> {
-    signal.throwIfAborted();
-    if (isAnswer(reason)) throw reason;
-    const { clock, log, opened } = this.#options;
-    log.debug('lease.beatRetried', { code: AppError.from(reason).code });
-    const limit = { ms: BEAT_TIMEOUT_MS, what: 'reconnecting to Redis', signal };
-    await withDeadline(clock, limit, (bounded) => opened.reconnect(bounded));
-    await this.#beatOnce(signal);
-  }
-
-  async #beatOnce(signal: AbortSignal): Promise<void> {
-    const held = [...this.#leases.values()].filter((lease) => !lease.lost);
-    if (held.length === 0) return;
-    const { clock, owner } = this.#options;
-    const asked = { monotonicMs: clock.monotonicMs(), wallMs: clock.nowMs() };
-    const request = { owner, epoch: this.#epoch, leases: held.map(refOf) };
-    const limit = { ms: BEAT_TIMEOUT_MS, what: 'a beat', signal };
-    const reply = await withDeadline(clock, limit, (bounded) => this.#engine.beat(request, bounded));
-    if (reply.kind === 'epoch') return this.#register(reply.epoch);
-    this.#learn(asked, { serverNowMs: reply.serverNowMs, epoch: reply.epoch });
-    const lost = new Set(reply.lost);
-    for (const lease of held) {
-      if (lost.has(lease.request.id)) this.#lose(lease);
-      else lease.extendedAtMs = reply.serverNowMs;
-    }
-    const running = held.filter((lease) => lease.lost && lease.sentAtMs !== null);
-    if (running.length > 0) await this.#putBack(running);
-  }
-
-  /** What runs on although Redis has let it go holds its slots again, so that no other call is granted them. */
-  async #putBack(running: readonly Lease[]): Promise<void> {
-    const { owner } = this.#options;
-    const { epoch } = await this.#engine.register({ owner, leases: running.map(registrationOf), disclaimed: [] });
-    for (const lease of running) {
-      lease.lost = false;
-      lease.epoch = epoch;
-    }
+  async #look(signal: AbortSignal): Promise<void> {
+    const tree = await this.#engine.snapshot(signal);
+    if (tree !== null) this.#local.look(tree);
   }
 
   #lose(lease: Lease): void {
@@ -240,49 +234,12 @@ export class TreeSession {
     this.#options.onLost(lease);
   }
 
-  /** Puts all our leases back under Redis' new epoch; many callers share one registration. */
-  async #register(epoch: number): Promise<void> {
-    if (this.#epoch !== null && this.#epoch >= epoch) return;
-    this.#registering ??= this.#registerNow().finally(() => {
-      this.#registering = null;
-    });
-    await this.#registering;
-  }
-
-  async #registerNow(): Promise<void> {
-    const leases = [...this.#leases.values(), ...this.#outbox.leases()];
-    const disclaimed = this.#outbox.unused();
-    const { epoch } = await this.#engine.register({
-      owner: this.#options.owner,
-      leases: leases.map(registrationOf),
-      disclaimed,
-    });
-    this.#outbox.disclaimed(disclaimed);
-    for (const lease of leases) {
-      lease.epoch = epoch;
-      // Times of the old memory mean nothing to the new one: claim before starting.
-      lease.extendedAtMs = Number.NEGATIVE_INFINITY;
-    }
-    this.#epoch = epoch;
-    this.#sync = null;
-    this.#options.log.info('lease.registered', { epoch, leases: leases.length, disclaimed: disclaimed.length });
+  #beatSoon(): void {
+    this.#nudge.resolve();
   }
 
   #wake(): void {
     this.#awaited?.resolve();
     this.#awaited = null;
   }
-}
-
-/** Redis' own error reply, however the engine put it: its connection's failures have other names. */
-function isAnswer(reason: unknown): boolean {
-  return reason instanceof Error && reason.cause instanceof Error && reason.cause.name === 'ReplyError';
-}
-
-function refOf(lease: Lease): LeaseRef {
-  return { id: lease.request.id, fence: lease.fence, epoch: lease.epoch };
-}
-
-function registrationOf(lease: Lease): RegisterRequest['leases'][number] {
-  return { lease: refOf(lease), request: lease.request, sent: lease.sentAtMs !== null };
 }

@@ -1,6 +1,7 @@
 /** The engine on a real Redis with a clock and a server identity that tests set. */
 import { Redis } from 'ioredis';
 import { createAdminEngine, createSidecarEngine } from '#sidecar/engine/client.ts';
+import type { Form } from '#sidecar/engine/caller.ts';
 import type { LibraryVariant } from '#sidecar/engine/library.ts';
 import type { AdminEngine, SidecarEngine } from '#sidecar/engine/port.ts';
 import type {
@@ -15,7 +16,7 @@ import type {
 
 /** Reads the time from `q:{tree}:clock` (µs) and the identity from `q:{tree}:identity`. */
 export const INJECTED: LibraryVariant = {
-  version: 'q1test',
+  version: 'q2test',
   source: `
 local function beside(keys, suffix) return redis.call('GET', string.sub(keys.meta, 1, -2) .. suffix) end
 local function read_clock_us(keys) return tonumber(beside(keys, 'clock')) end
@@ -61,9 +62,16 @@ export interface TestEngine {
   configure(nodes: readonly NodeConfig[], revision?: Partial<Revision>): Promise<void>;
 }
 
-export async function openTestEngine(socketPath: string): Promise<TestEngine> {
+/** The form every test engine has unless it is opened with another: the vitest project `scripts` runs the suites in the other one. */
+const FORM: Form = process.env['GLMQUOTA_TEST_FORM'] === 'scripts' ? 'scripts' : 'functions';
+
+export async function openTestEngine(
+  socketPath: string,
+  { form = FORM }: { readonly form?: Form } = {},
+): Promise<TestEngine> {
   const redis = new Redis({ path: socketPath });
-  const admin = createAdminEngine({ redis, variant: INJECTED });
+  const options = { redis, variant: INJECTED, form };
+  const admin = createAdminEngine(options);
   await admin.loadLibrary();
   let us = START_MS * 1000;
   const setUs = async (next: number): Promise<void> => {
@@ -76,7 +84,7 @@ export async function openTestEngine(socketPath: string): Promise<TestEngine> {
     return {
       redis,
       admin,
-      ...spied(createSidecarEngine({ redis, treeKey: TREE_KEY, variant: INJECTED })),
+      ...spied(createSidecarEngine({ ...options, treeKey: TREE_KEY })),
       fresh: open,
       get nowMs() {
         return Math.floor(us / 1000);
@@ -110,8 +118,14 @@ function spied(sidecar: SidecarEngine): Pick<TestEngine, 'sidecar' | 'knownEpoch
       ...sidecar,
       acquire: async (...args) => {
         const verdict = await sidecar.acquire(...args);
-        if (verdict.kind === 'granted') learn(verdict.epoch);
+        if (verdict.kind === 'granted' || verdict.kind === 'queued') learn(verdict.epoch);
         return verdict;
+      },
+      swap: async (...args) => {
+        const swapped = await sidecar.swap(...args);
+        const { verdict } = swapped;
+        if (verdict.kind === 'granted' || verdict.kind === 'queued') learn(verdict.epoch);
+        return swapped;
       },
       beat: async (...args) => {
         const reply = await sidecar.beat(...args);

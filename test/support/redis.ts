@@ -9,14 +9,16 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { makeTestPki, type TestPki } from './redis-pki.ts';
 
 export interface TestRedisOptions {
-  /** Speak TLS only on the port, with a CA made for this server. Default: plain. */
-  readonly tls?: boolean;
+  /** Speak TLS only on the port, with a CA made for this server or the given one. Default: plain. */
+  readonly tls?: boolean | TestPki;
   /** Keep an append-only file, fsynced always, so that `restart` after `kill` brings everything back. Default: memory only. */
   readonly durable?: boolean;
   /** ACL rules by user name, without the leading `user <name>`; e.g. `on >secret ~q:* +fcall`. */
   readonly users?: Readonly<Record<string, string>>;
   /** More lines of redis.conf. */
   readonly config?: readonly string[];
+  /** Run as a Sentinel, which knows only its own commands and keeps no data. Default: a server. */
+  readonly sentinel?: boolean;
 }
 
 export interface TestRedis {
@@ -52,13 +54,13 @@ process.once('exit', () => {
 
 export async function startRedis(options: TestRedisOptions = {}): Promise<TestRedis> {
   const folder = await mkdtemp(join(tmpdir(), 'glmquota-redis-'));
-  const pki = options.tls ? await makeTestPki() : null;
+  const pki = options.tls === true ? await makeTestPki() : options.tls || null;
   // Another process may take the port between its choice and its use.
   for (let attempt = 1; ; attempt++) {
     const port = await freePort();
     await writeConfig({ folder, port, pki, options });
     try {
-      return serve({ folder, port, pki, child: await launch(folder, port) });
+      return serve({ folder, port, pki, options, child: await launch(folder, port, options) });
     } catch (error) {
       if (attempt < 5 && /Address already in use/.test(await readLog(folder))) continue;
       await rm(folder, { recursive: true, force: true });
@@ -71,9 +73,10 @@ interface Parts {
   readonly folder: string;
   readonly port: number;
   readonly pki: TestPki | null;
+  readonly options: TestRedisOptions;
 }
 
-function serve({ folder, port, pki, child: first }: Parts & { readonly child: ChildProcess }): TestRedis {
+function serve({ folder, port, pki, options, child: first }: Parts & { readonly child: ChildProcess }): TestRedis {
   let child = first;
   const end = async (signal: NodeJS.Signals): Promise<void> => {
     if (child.exitCode !== null || child.signalCode !== null) return;
@@ -98,7 +101,7 @@ function serve({ folder, port, pki, child: first }: Parts & { readonly child: Ch
     kill: () => end('SIGKILL'),
     stop: () => end('SIGTERM'),
     restart: async () => {
-      child = await launch(folder, port);
+      child = await launch(folder, port, options);
     },
     [Symbol.asyncDispose]: async () => {
       await end('SIGKILL');
@@ -107,7 +110,7 @@ function serve({ folder, port, pki, child: first }: Parts & { readonly child: Ch
   };
 }
 
-async function writeConfig({ folder, port, pki, options }: Parts & { options: TestRedisOptions }): Promise<void> {
+async function writeConfig({ folder, port, pki, options }: Parts): Promise<void> {
   const lines = [
     'bind 127.0.0.1',
     pki ? 'port 0' : `port ${port}`,
@@ -115,8 +118,7 @@ async function writeConfig({ folder, port, pki, options }: Parts & { options: Te
     'unixsocketperm 700',
     `dir ${folder}`,
     'logfile redis.log',
-    'save ""',
-    ...(options.durable ? ['appendonly yes', 'appendfsync always'] : ['appendonly no']),
+    ...(options.sentinel ? [] : dataLines(options)),
     ...Object.entries(options.users ?? {}).map(([name, rules]) => `user ${name} ${rules}`),
     ...(options.config ?? []),
   ];
@@ -130,29 +132,37 @@ async function writeConfig({ folder, port, pki, options }: Parts & { options: Te
   await writeFile(join(folder, 'redis.conf'), `${lines.join('\n')}\n`);
 }
 
-async function launch(folder: string, port: number): Promise<ChildProcess> {
-  const child = spawn('redis-server', ['redis.conf'], { cwd: folder, stdio: 'ignore' });
+function dataLines({ durable }: TestRedisOptions): readonly string[] {
+  return ['save ""', ...(durable ? ['appendonly yes', 'appendfsync always'] : ['appendonly no'])];
+}
+
+async function launch(folder: string, port: number, { sentinel }: TestRedisOptions): Promise<ChildProcess> {
+  const args = ['redis.conf', ...(sentinel ? ['--sentinel'] : [])];
+  const child = spawn('redis-server', args, { cwd: folder, stdio: 'ignore' });
   running.add(child);
   child.once('exit', () => running.delete(child));
   const failed = once(child, 'error').then(([error]) => {
     throw new Error(`cannot start redis-server: ${String(error)}`);
   });
   await Promise.race([ready(child, join(folder, 'redis.sock'), folder), failed]);
-  if (!(await answers({ port, host: '127.0.0.1' }))) throw new Error(`redis-server is not on port ${port}`);
+  // Thousands of clients may be there first.
+  for (let attempt = 1; !(await answers({ port, host: '127.0.0.1' })); attempt++) {
+    if (attempt === 10) throw new Error(`redis-server is not on port ${port}`);
+  }
   return child;
 }
 
-/** Resolves once PING is answered with PONG, which a server that still loads its data does not. */
+/** Resolves once PING is answered, if only with a demand for credentials: a server that still loads its data says so. */
 async function ready(child: ChildProcess, path: string, folder: string): Promise<void> {
   for (const deadline = Date.now() + 30_000; Date.now() < deadline; await delay(5)) {
     if (child.exitCode !== null) throw new Error(`redis-server ended:\n${await readLog(folder)}`);
-    if (await answers({ path }, '+PONG')) return;
+    if (await answers({ path }, /^(\+PONG|-NOAUTH)/)) return;
   }
   child.kill('SIGKILL');
   throw new Error(`redis-server did not get ready:\n${await readLog(folder)}`);
 }
 
-function answers(where: { path: string } | { port: number; host: string }, expected?: string): Promise<boolean> {
+function answers(where: { path: string } | { port: number; host: string }, expected?: RegExp): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(where);
     const tell = (yes: boolean): void => {
@@ -162,11 +172,11 @@ function answers(where: { path: string } | { port: number; host: string }, expec
     socket.setTimeout(1000, () => tell(false));
     socket.once('error', () => tell(false));
     socket.once('connect', () => (expected === undefined ? tell(true) : socket.write('PING\r\n')));
-    socket.once('data', (chunk) => tell(chunk.toString('latin1').startsWith(expected ?? '')));
+    socket.once('data', (chunk) => tell(expected?.test(chunk.toString('latin1')) ?? true));
   });
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();

@@ -1,106 +1,202 @@
--- acquire: one slot, one rate token and the reserve of every limit on every node of a call's path, or nothing.
+-- acquire: one slot, one rate token and the reserve of every limit on every node of a call's path, or nothing; what does
+-- not fit may wait (refuse_or_wait in check.lua).
 --
 -- KEYS  as in keys.ts
--- ARGV  id, owner, leaf, model, generation, known epoch ('' = none), longest run ms, the 7 amounts of the reserve
--- reply { 'granted', fence, epoch, granted logical ms, now logical ms, ttl ms }
+-- ARGV  id, owner, generation, known epoch ('' = none), the call (read_request in leases.lua)
+-- reply { 'granted', fence, epoch, granted logical ms, now logical ms, ttl ms, then node, limit, percent of each warning }
+--       { 'queued', epoch, position, eta ms (-1 = unknown), now logical ms, next tick logical ms (-1 = none) }
 --       { 'denied', reason, node, limit, used, amount, retry wall ms (-1 = unknown), now wall ms }
 --       { 'stale', generation } | { 'epoch', epoch } | { 'done' }
--- keeps inv-I2 (counters = recount), inv-I5 (an id is charged once), inv-I8 (all or nothing, every level);
---       no allow-oom: a full server grants nothing.
+-- keeps inv-I2 (counters = recount), inv-I5 (an id is charged once), inv-I8 (all or nothing, every level), no barging
+--       (whoever waits for the same goes first); no allow-oom: a full server grants nothing.
 
-local function granted(call, lease)
-  return { 'granted', lease.f, call.meta.epoch, lease.g, call.meta.now_ms, TTL_MS }
+local function queued_reply(call, id, waiter)
+  return { 'queued', call.meta.epoch, queue.position_of(call, waiter, id), queue.eta_of(call, waiter), call.meta.now_ms,
+    queue.next_tick(call) }
+end
+
+local function set_heard(call, id, waiter)
+  waiter.heard = call.meta.now_ms
+  redis.call('HSET', call.keys.waiters, id, encode_waiter(waiter))
+  redis.call('ZADD', call.keys.patience, int(math.min(waiter.deadline, waiter.heard + WAITER_TTL_MS)), id)
+end
+
+local function deadline_of(call, request)
+  return call.meta.now_ms + clamp(request.patience, 0, 86400000)
+end
+
+-- The denial of a waiter nobody heard of yet; forgotten when told to its owner with `tell`.
+local function notice_of(call, id, owner, tell)
+  local text = redis.call('HGET', call.keys.waiters, 'N:' .. id)
+  local notice = text and unpack_record(text)
+  if not notice or notice[1] ~= owner then return nil end
+  local until_ms = redis.call('ZSCORE', call.keys.patience, 'N:' .. id)
+  if not until_ms or tonumber(until_ms) <= call.meta.now_ms then return nil end
+  if tell then
+    redis.call('HDEL', call.keys.waiters, 'N:' .. id)
+    redis.call('ZREM', call.keys.patience, 'N:' .. id)
+  end
+  return notice[2]
 end
 
 -- The answer for an id that was seen before; nil: it is new.
-local function replay(call, id, owner)
+local function replay(call, id, request)
   local lease = read_lease(call, id)
   if lease then
-    if lease.v == 1 and lease.o == owner then return granted(call, lease) end
+    if lease.v == 1 and lease.o == request.owner then return grant_reply(call, lease) end
     return { 'done' }
   end
+  local text = redis.call('HGET', call.keys.waiters, id)
+  if text then
+    local waiter = decode_waiter(text)
+    if waiter.owner ~= request.owner then return { 'done' } end
+    waiter.deadline = math.max(waiter.deadline, deadline_of(call, request))
+    set_heard(call, id, waiter)
+    return nil, waiter
+  end
+  local notice = notice_of(call, id, request.owner, false)
+  if notice then return notice end
   if is_done(call, id) then return { 'done' } end
   return nil
 end
 
-local function stopped_on(path)
-  for _, step in ipairs(path) do
-    if step[2][NODE_STOPPED] == 1 then return { 'Stopped', step[1], 'stop', 0, 0 } end
+local function is_draining(call, owner)
+  if call.meta.draining == 0 then return false end
+  return redis.call('HEXISTS', call.keys.meta, 'd:' .. string.match(owner, '^(.-)/?[^/]*$')) == 1
+end
+
+-- The place somebody of that name left a moment ago.
+local function kept_place(call, request)
+  if request.place == '' then return nil end
+  local field = 'P:' .. request.owner .. '\0' .. request.place
+  local text = redis.call('HGET', call.keys.waiters, field)
+  if not text then return nil end
+  local until_ms = tonumber(redis.call('ZSCORE', call.keys.patience, field))
+  local sub, round, seq = struct.unpack('<sdd', text)
+  if sub ~= request.sub or until_ms <= call.meta.now_ms then return nil end
+  redis.call('HDEL', call.keys.waiters, field)
+  redis.call('ZREM', call.keys.patience, field)
+  return round, seq
+end
+
+local function queue_full(call, request)
+  local flow = call.meta.waiting
+  local account = node_configs(call, { 'account' })[1]
+  local leaf = node_configs(call, { request.leaf })[1]
+  local function denial(node, used, most)
+    return denial_of(call, failing_at(node, 'QueueFull', 'queue', used, most))
+  end
+  if leaf and leaf[NODE_QUEUE] >= 0 and request.leaf ~= 'account' then
+    local waiting = queue.waiting_of(call, request.leaf)
+    if waiting >= leaf[NODE_QUEUE] then return denial(request.leaf, waiting, leaf[NODE_QUEUE]) end
+  end
+  if account and account[NODE_QUEUE] >= 0 and flow >= account[NODE_QUEUE] then
+    return denial('account', flow, account[NODE_QUEUE])
   end
   return nil
 end
 
--- Of all failing limits the one that opens last; one whose time is unknown yields to one that is known.
-local function worse(best, reason, node, limit, used, amount, retry)
-  if best and (not retry or best.retry and best.retry >= retry) then return best end
-  return { reason, node, limit, used, amount, retry = retry }
+-- Joins the queue; `failing`: what it waits for, nil: its turn. `first`: at the head of its flow, with this number.
+local function enqueue(call, id, request, failing, root, first)
+  local flow_name = request.flow
+  local flow = queue.open_flow(call, flow_name, request)
+  local round, seq
+  if first then
+    round, seq = 0, first > 0 and first or queue.next_seq(call)
+  else
+    round, seq = kept_place(call, request)
+    if not round then round, seq = queue.next_round(call, flow_name, flow, request.owner), queue.next_seq(call) end
+  end
+  local waiter = request
+  waiter.round, waiter.seq, waiter.heard, waiter.deadline = round, seq, call.meta.now_ms, deadline_of(call, request)
+  waiter.attempt = request.attempt or 1
+  local record = queue.join(call, id, waiter, flow_name)
+  local _, _, head = queue.head_of(call, request.sub)
+  if head ~= id then return waiter end
+  if failing and not root then
+    queue.park(call, request.sub, record, failing.x)
+    local retry = failing.retry and failing.retry - call.meta.wall_ms + call.meta.now_ms
+    queue.set_timer(call, failing.x, failing.timer or retry)
+  else
+    queue.make_runnable(call, request.sub, record)
+    if root then queue.set_timer(call, 'account', root_timer(call, request.found)) end
+  end
+  return waiter
 end
 
-local function check_node(call, step, amounts, best)
-  local name, config, meta = step[1], step[2], call.meta
-  local record = node_of(call, name)
-  if config[NODE_CONCURRENCY] >= 0 and record.i >= config[NODE_CONCURRENCY] then
-    best = worse(best, 'Concurrency', name, 'concurrency', record.i, config[NODE_CONCURRENCY])
-  end
-  if config[NODE_INTERVAL] > 0 then
-    local opens = check_rate(record, config[NODE_INTERVAL], config[NODE_BURST], meta.now_us)
-    if opens then
-      local retry = math.ceil(opens / 1000) + meta.wall_ms - meta.now_ms
-      best = worse(best, 'Rate', name, 'rate', 0, config[NODE_BURST], retry)
-    end
-  end
-  for _, limit in ipairs(config[NODE_LIMITS]) do
-    local failing = check_limit(call, record, limit, amounts[limit[LIMIT_RESOURCE]])
-    if failing then
-      best = worse(best, 'Window', name, limit[LIMIT_NAME], failing.used, limit[LIMIT_AMOUNT], failing.retry)
-    end
-  end
-  return best
+local function may_go_first(call, request)
+  if call.meta.waiting == 0 then return true end
+  if #call.wakes > 0 or queue.sub_of(call, request.sub) then return false end
+  if redis.call('ZCARD', call.keys.runnable) > 0 then return false end
+  return redis.call('ZCOUNT', call.keys.timers, '-inf', int(call.meta.now_ms)) == 0
 end
 
--- The denial, or nil when every limit of every node has room.
-local function check_path(call, path, amounts)
-  local best = stopped_on(path)
-  if best then return best end
-  for _, step in ipairs(path) do best = check_node(call, step, amounts, best) end
-  return best
+local function grant_now(call, id, request, path)
+  local waiting = call.meta.waiting > 0
+  local lease = lease_for(call, id, path, request, { id = id })
+  if waiting then
+    queue.account_grant(call, path, request, request.flow, queue.open_flow(call, request.flow, request))
+    if request.class ~= 1 then queue.wake(call, 'account|system') end
+  end
+  return grant_reply(call, lease, warnings_of(call, path))
+end
+
+-- Decides on a call that was never seen. A reply, or the waiter it became.
+local function decide(call, id, request, path, first)
+  request.class = math.max(request.class, path.class)
+  request.flow, request.sub = queue.names_of(request)
+  local found = check_path(call, path, request)
+  if #found == 0 and may_go_first(call, request) then return grant_now(call, id, request, path) end
+  local failing, root
+  if #found > 0 then
+    local refused
+    refused, failing, root = refuse_or_wait(call, found, request.mode, deadline_of(call, request))
+    if refused then return denial_of(call, refused) end
+  elseif request.mode == 'R' then
+    return denial_of(call, waiting_failing(call))
+  end
+  local full = queue_full(call, request)
+  if full then return full end
+  request.found = found
+  return nil, enqueue(call, id, request, failing, root, first)
+end
+
+-- The answer to a waiter after the queue was served.
+local function answer_waiter(call, id, waiter)
+  return call.outcomes[id] or queued_reply(call, id, waiter)
 end
 
 local function acquire(KEYS, ARGV)
-  local id, owner, leaf, model, generation = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+  local id, generation = ARGV[1], tonumber(ARGV[3])
   local call = open(KEYS)
   local tree = read_tree(call)
   if not tree then return { 'stale', 0 } end
-  local epoch = other_epoch(call, ARGV[6])
+  local epoch = other_epoch(call, ARGV[4])
   if epoch then
     save(call)
     return { 'epoch', epoch }
   end
+  local request = read_request(ARGV, 5)
+  request.owner = ARGV[2]
+  begin(call)
   reap(call)
-  local seen = replay(call, id, owner)
-  local path = not seen and generation >= tree[TREE_PATH_GENERATION] and generation <= tree[TREE_GENERATION]
-    and resolve_path(call, leaf, model)
-  if seen or not path then
-    save(call)
-    return seen or { 'stale', tree[TREE_GENERATION] }
-  end
-  local amounts = read_amounts(ARGV, 8)
-  -- What expired is written now: the check brings windows up to the clock, and a denial must not keep that.
+  call.reaped = true
+  -- What ended is written now: a check brings windows up to the clock, and a denial must not keep that.
   save_nodes(call)
-  local denial = check_path(call, path, amounts)
-  if denial then
-    save_meta(call)
-    return { 'denied', denial[1], denial[2], denial[3], int(denial[4]), int(denial[5]), denial.retry or -1, call.meta.wall_ms }
+  local reply, waiter = replay(call, id, request)
+  if not reply and not waiter then
+    local known = generation >= tree[TREE_PATH_GENERATION] and generation <= tree[TREE_GENERATION]
+    local path = known and resolve_path(call, request)
+    if not path then
+      reply = { 'stale', tree[TREE_GENERATION] }
+    elseif is_draining(call, request.owner) then
+      reply = denial_of(call, failing_at('account', 'Draining', 'drain', 0, 0))
+    else
+      reply, waiter = decide(call, id, request, path)
+    end
   end
-  local meta = call.meta
-  meta.fence = meta.fence + 1
-  local lease = { o = owner, f = meta.fence, s = meta.fence, g = meta.now_ms, w = meta.wall_ms, m = tonumber(ARGV[7]),
-    q = 0, v = 1, x = 0, n = take_path(call, path, amounts, false) }
-  write_lease(call, id, lease)
-  extend(call, id)
-  note_owner(call, owner, 1)
-  save(call)
-  return granted(call, lease)
+  conclude(call)
+  return reply or answer_waiter(call, id, waiter)
 end
 
 register('acquire', acquire, {})

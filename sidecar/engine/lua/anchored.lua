@@ -11,13 +11,15 @@
 --   sl  earliest send among settled calls   fl    no start before this
 --   su  a call sent from here on is not the previous period's; false while the previous period may still run
 --
+-- cl, gc and the window's cr, gr belong to guarantees (guarantees.lua).
+--
 -- A child's limit of the same name ('P': { o = owner node, k = its key, c, n } with periods { s, u, r }) counts its
 -- own share in the periods of the nearest owner (rule N3); every lease that charges it charges the owner as well.
 
 local function new_period(window, wall, floor, sure)
   window.s = math.max(window.s + 1, wall)
   return { s = window.s, u = 0, r = 0, k = 0, v = 0, p = 0, lo = false, hi = false, hf = 0, sf = false, sl = false,
-    su = sure, fl = floor }
+    su = sure, fl = floor, cl = window.cr, gc = window.gr }
 end
 
 -- When the period has ended for sure; nil while that cannot be told.
@@ -25,6 +27,13 @@ local function period_end(period, duration)
   if period.hi then return period.hi + duration + GUARD_MS end
   if period.p == 0 and period.sf then return period.sf + duration + GUARD_MS end
   return nil
+end
+
+-- Opens a window whose start is known.
+local function open_at(call, window, start, used)
+  local period = new_period(window, call.meta.wall_ms, math.min(window.f, start), math.min(window.e, start))
+  period.u, period.k, period.lo, period.hi, period.sl, period.hf = used, 1, start, start, start, call.meta.fence
+  window.c = period
 end
 
 -- Live leases run on into the next period.
@@ -74,7 +83,8 @@ local function follow_owner(window, owner)
   local carried = newest and newest.r or 0
   local function own(period)
     if not period then return false end
-    return period_of_serial(window, period.s) or { s = period.s, u = 0, r = carried }
+    return period_of_serial(window, period.s)
+      or { s = period.s, u = 0, r = carried, cl = window.cr, gc = window.gr }
   end
   window.c, window.n = own(owner and owner.c), own(owner and owner.n)
 end
@@ -167,11 +177,15 @@ local function settle_late_anchored(window, charge, ending)
   end)
 end
 
--- The first period without room for `amount`: its total and when it may have some (nil: cannot be told).
-local function check_anchored(window, timeline, amount, limit, wall)
-  local failing
+-- The first period without room for `amount`: its total and when it may have some (nil: cannot be told). `kept_free(period)`:
+-- what is guaranteed to others there. used_up: settled use alone leaves no room.
+local function check_anchored(window, timeline, amount, limit, wall, kept_free)
+  local failing, used_up
   local function visit(period)
-    if amount <= limit - period.u - period.r then return end
+    local free = limit - period.u - period.r
+    local kept = kept_free and kept_free(period) or 0
+    if amount <= free - kept then return end
+    if amount > limit - period.u then used_up = true end
     local of_owner = period_of_serial(timeline, period.s)
     local retry = of_owner and period_end(of_owner, timeline.d)
     if of_owner and not retry and of_owner.lo then
@@ -179,10 +193,14 @@ local function check_anchored(window, timeline, amount, limit, wall)
       if earliest > wall then retry = earliest end
     end
     if not failing or (retry or 0) > (failing.retry or 0) then
-      failing = { used = saturate(period.u + period.r), retry = retry }
+      failing = { used = saturate(period.u + period.r + kept), retry = retry }
     end
   end
   each_period(window, visit)
-  if not window.c and amount > limit then return { used = 0 } end
+  if not window.c then
+    local kept = kept_free and kept_free(nil) or 0
+    if amount > limit - kept then return { used = saturate(kept) } end
+  end
+  if failing then failing.used_up = used_up end
   return failing
 end

@@ -1,6 +1,7 @@
 -- Charges: what one lease takes on one node, over all kinds of limits. Also the rate (GCRA, microseconds).
 --
--- Config of a limit: { name, resource index, amount, kind, key, duration or calendar, owner node, owner's key }.
+-- Config of a limit: { name, resource index, amount, kind, key, duration or calendar, owner node, owner's key,
+-- guaranteed (-1 = none), the ancestor and its window's key it is guaranteed by, sum guaranteed to its own children }.
 -- Resource indexes 1 and 2 (requests, prompts) are known at the grant; the others are measured.
 
 -- Charge { n = window's key, R = reserve, k = place at the grant, b = newest place when it expired, m = the limit's amount
@@ -8,14 +9,16 @@
 
 local LIMIT_NAME, LIMIT_RESOURCE, LIMIT_AMOUNT, LIMIT_KIND, LIMIT_KEY, LIMIT_SPAN, LIMIT_OWNER, LIMIT_OWNER_KEY =
   1, 2, 3, 4, 5, 6, 7, 8
+local LIMIT_GUARANTEED, LIMIT_GUARANTOR, LIMIT_GUARANTOR_KEY, LIMIT_PROMISED = 9, 10, 11, 12
 
 local function new_window(limit)
   local kind, span = limit[LIMIT_KIND], limit[LIMIT_SPAN]
-  if kind == 'A' then return { t = 'A', d = span, s = 0, f = 0, e = 0, c = false, n = false } end
+  if kind == 'A' then return { t = 'A', d = span, s = 0, f = 0, e = 0, c = false, n = false, cr = 0, gr = 0 } end
   if kind == 'P' then
-    return { t = 'P', o = limit[LIMIT_OWNER], k = limit[LIMIT_OWNER_KEY], c = false, n = false }
+    return { t = 'P', o = limit[LIMIT_OWNER], k = limit[LIMIT_OWNER_KEY], c = false, n = false, cr = 0, gr = 0 }
   end
-  if kind == 'C' then return { t = 'C', s = 0, e = 0, u = 0, r = 0, b = span } end
+  if kind == 'C' then return { t = 'C', s = 0, e = 0, u = 0, r = 0, b = span, cl = 0, gc = 0, cr = 0, gr = 0 } end
+  if kind == 'F' then return { t = 'F', s = 0, e = 0, u = 0, r = 0, d = span, cl = 0, gc = 0, cr = 0, gr = 0 } end
   return { t = 'S', d = span, w = math.ceil(span / RING_BUCKETS), u = 0, r = 0, b = {} }
 end
 
@@ -30,6 +33,8 @@ local function roll(call, window)
     return window, owner
   elseif window.t == 'C' then
     roll_calendar(call, window)
+  elseif window.t == 'F' then
+    roll_fixed(call, window)
   else
     roll_sliding(window, call.meta.now_ms)
   end
@@ -46,13 +51,20 @@ local function is_period(window)
   return window.t == 'A' or window.t == 'P'
 end
 
--- Nil: there is room. Else { used, retry = wall ms or nil }.
-local function check_limit(call, record, limit, amount)
+local function total_of(window)
+  if not is_period(window) then return window.u + window.r end
+  local total = 0
+  each_period(window, function(period) total = math.max(total, period.u + period.r) end)
+  return total
+end
+
+-- Nil: there is room. Else { used, retry = wall ms or nil, used_up }.
+local function check_limit(call, record, limit, amount, kept_free)
   local window, timeline = window_for(call, record, limit)
   if is_period(window) then
-    return check_anchored(window, timeline or window, amount, limit[LIMIT_AMOUNT], call.meta.wall_ms)
+    return check_anchored(window, timeline or window, amount, limit[LIMIT_AMOUNT], call.meta.wall_ms, kept_free)
   end
-  return check_metered(call, window, amount, limit[LIMIT_AMOUNT])
+  return check_metered(call, window, amount, limit[LIMIT_AMOUNT], kept_free)
 end
 
 -- Takes without asking; the caller has checked, or knows better (registration).

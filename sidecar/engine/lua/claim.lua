@@ -8,15 +8,16 @@
 local function claim(KEYS, ARGV)
   local call = open(KEYS)
   require_tree(call)
+  begin(call)
   local lease = read_lease(call, ARGV[1])
   local alive = lease and lease.v == 1 and lease.f == tonumber(ARGV[2])
   if alive then
+    note_sent(call, lease)
     lease.q = 1
     write_lease(call, ARGV[1], lease)
     extend(call, ARGV[1])
   end
-  reap(call)
-  save(call)
+  conclude(call)
   return alive and 1 or 0
 end
 

@@ -1,11 +1,18 @@
 -- configure: replaces a tree's configuration, if the writer is not older than the last one.
 --
 -- KEYS  as in keys.ts, and the config record
--- ARGV  namespace, name, uid, lease created ms, transitions, generation, hash, the tree as text (kept, not read),
+-- ARGV  namespace, name, uid, lease created ms, transitions, generation, hash, the tree as text (kept, not read), what
+--       was lost: 0 = nothing known, 1 = this tree had a memory; count of remembered uses, for each: node, limit, used,
+--       anchor wall ms (-1 = none);
 --       count of calendars, for each: name, its boundaries as 14-digit numbers in one string,
 --       count of nodes, for each: name, length of its path, the path leaf first (itself included), concurrency (-1 =
---       none), interval µs (0 = no rate), burst, stopped 0|1, count of limits, for each: name, resource index, amount,
---       kind (A|P|C|S), key, span (duration ms, or a calendar's name), owner node, owner's key
+--       none), interval µs (0 = no rate), burst, adaptive min (-1 = fixed), start, weight, class index, observe 0|1, most
+--       waiters (-1 = any), breaker: failure percent (-1 = none), calls, open ms;
+--       count of stops, for each: name, from, until (-1 = open), the excepted classes as digits; count of per-call
+--       limits, for each: resource index, most, resource; count of thresholds, those; scope 0|1, if 1: seven times the
+--       count of values and those, unset matches 0|1; count of limits, for each: name, resource index, amount, kind
+--       (A|P|C|F|S), key, span (duration ms, or a calendar's name), owner node, owner's key, guaranteed (-1 = none),
+--       guarantor, its key
 -- reply { 'applied', generation } | { 'fenced', lease created ms, transitions, generation } | { 'conflict', namespace, name }
 -- keeps windows that run (rule W4): counters belong to a node's name and a window's key, not to a revision.
 --       Its first write goes to the config record, which a sidecar's user may not write (rule W5).
@@ -20,18 +27,95 @@ local function reader(ARGV)
   return text, function() return tonumber(text()) end
 end
 
+local function read_list(text, number, read)
+  local list = {}
+  for index = 1, number() do list[index] = read(text, number) end
+  return list
+end
+
 local function read_limit(text, number)
   local name, resource, amount, kind, key, span = text(), number(), number(), text(), text(), text()
   if kind ~= 'C' then span = tonumber(span) end
-  return { name, resource, amount, kind, key, span, text(), text() }
+  return { name, resource, amount, kind, key, span, text(), text(), number(), text(), text(), 0 }
+end
+
+local function read_stop(text, number)
+  local name, from, until_ms, except, held, all = text(), number(), number(), text(), {}, 1
+  for class = 1, 4 do
+    held[class] = string.find(except, class, 1, true) and true or false
+    if held[class] then all = 0 end
+  end
+  return { name, from, until_ms, held, all }
+end
+
+local function read_scope(text, number)
+  if number() == 0 then return false end
+  local scope = {}
+  for index = 1, 7 do scope[index] = read_list(text, number, text) end
+  scope[8] = number()
+  return scope
 end
 
 local function read_node(text, number)
-  local name, path, limits = text(), {}, {}
+  local name, path, config = text(), {}, {}
   for index = 1, number() do path[index] = text() end
-  local config = { path, number(), number(), number(), number(), limits }
-  for index = 1, number() do limits[index] = read_limit(text, number) end
+  config[NODE_PATH] = path
+  config[NODE_CONCURRENCY], config[NODE_INTERVAL], config[NODE_BURST] = number(), number(), number()
+  config[NODE_MIN], config[NODE_START], config[NODE_WEIGHT] = number(), number(), number()
+  config[NODE_CLASS], config[NODE_OBSERVE], config[NODE_QUEUE] = number(), number(), number()
+  local breaker = { number(), number(), number() }
+  config[NODE_BREAKER] = breaker[1] >= 0 and breaker
+  config[NODE_STOPS] = read_list(text, number, read_stop)
+  config[NODE_PER_CALL] = read_list(text, number, function() return { number(), number(), text() } end)
+  config[NODE_THRESHOLDS] = read_list(text, number, number)
+  config[NODE_SCOPE] = read_scope(text, number)
+  config[NODE_LIMITS] = read_list(text, number, read_limit)
+  config[NODE_SCOPES], config[NODE_GUARANTEED] = {}, false
   return name, config
+end
+
+-- What nodes must know of those below them: their scope nodes, and what they promised.
+local function link_nodes(nodes, order)
+  for index, name in ipairs(order) do
+    local config = nodes[name]
+    local parent = nodes[config[NODE_PATH][2]]
+    if config[NODE_SCOPE] and parent then
+      local scopes = parent[NODE_SCOPES]
+      scopes[#scopes + 1] = { name, index }
+    end
+    for _, limit in ipairs(config[NODE_LIMITS]) do
+      if limit[LIMIT_GUARANTEED] >= 0 then
+        config[NODE_GUARANTEED] = true
+        for _, above in ipairs(nodes[limit[LIMIT_GUARANTOR]][NODE_LIMITS]) do
+          if above[LIMIT_KEY] == limit[LIMIT_GUARANTOR_KEY] then
+            above[LIMIT_PROMISED] = above[LIMIT_PROMISED] + limit[LIMIT_GUARANTEED]
+          end
+        end
+      end
+    end
+  end
+end
+
+-- Claims of guarantees anew: promises, parents and windows may have changed.
+local function recount_guarantees(call, nodes, order)
+  local any = false
+  for _, name in ipairs(order) do any = any or nodes[name][NODE_GUARANTEED] end
+  if not any and not redis.call('HGET', call.keys.meta, 'guaranteed') then return end
+  if any then redis.call('HSET', call.keys.meta, 'guaranteed', 1) else redis.call('HDEL', call.keys.meta, 'guaranteed') end
+  for _, name in ipairs(order) do
+    for _, window in pairs(touch(call, name).w) do
+      if window.t ~= 'S' then
+        window.cr, window.gr = 0, 0
+        each_share(window, function(share) share.cl, share.gc = 0, 0 end)
+      end
+    end
+  end
+  for _, name in ipairs(order) do
+    for _, limit in ipairs(nodes[name][NODE_LIMITS]) do
+      if node_of(call, name).w[limit[LIMIT_KEY]] then window_for(call, node_of(call, name), limit) end
+    end
+    sync_guarantees(call, name)
+  end
 end
 
 local function is_older(a, b)
@@ -53,20 +137,6 @@ local function refusal(tree, account, revision, hash)
   return nil
 end
 
-local function total_of(window)
-  if not is_period(window) then return window.u + window.r end
-  local total = 0
-  each_period(window, function(period) total = math.max(total, period.u + period.r) end)
-  return total
-end
-
-local function open_now(call, window, used)
-  local wall = call.meta.wall_ms
-  local period = new_period(window, wall, window.f, window.e)
-  period.u, period.k, period.lo, period.hi, period.sl, period.hf = used, 1, wall, wall, wall, call.meta.fence
-  window.c = period
-end
-
 -- Makes a window start with at least `used`.
 local function seed(call, record, limit, used)
   local window, timeline = window_for(call, record, limit)
@@ -79,7 +149,7 @@ local function seed(call, record, limit, used)
     timeline = new_window({ limit[1], limit[2], limit[3], 'A', limit[LIMIT_OWNER_KEY], limit[LIMIT_SPAN] })
     touch(call, window.o).w[window.k] = timeline
   end
-  if not timeline.c then open_now(call, timeline, 0) end
+  if not timeline.c then open_at(call, timeline, call.meta.wall_ms, 0) end
   if timeline ~= window then
     touch(call, window.o)
     follow_owner(window, timeline)
@@ -143,6 +213,21 @@ local function forget_ended(call, record, configured_keys)
   return left
 end
 
+-- An adaptive limit stays within its new bounds; what a node may no longer learn is forgotten.
+local function rebound(config, record)
+  local a = record.a
+  if not a then return end
+  if a.c and config[NODE_MIN] < 0 then
+    for _, field in ipairs({ 'c', 'ch', 'P', 'sat', 'pr', 'de', 'hr', 'ce', 'lm', 'la' }) do a[field] = nil end
+  elseif a.c then
+    a.c = clamp(a.c, config[NODE_MIN], config[NODE_CONCURRENCY])
+  end
+  if not config[NODE_BREAKER] then
+    for _, field in ipairs({ 'bc', 'bf', 'bs', 'bo', 'bp' }) do a[field] = nil end
+  end
+  if not next(a) then record.a = false end
+end
+
 local function rescale_rate(record, interval, now_us)
   if interval == 0 or not record.tat or record.rt == interval then return end
   if record.tat > now_us then
@@ -155,7 +240,8 @@ end
 local function adopt_node(call, name, config, old)
   local record = touch(call, name)
   local before, configured = old and limits_of(unpack_record(old)), limits_of(config)
-  rescale_rate(record, config[NODE_INTERVAL], call.meta.now_us)
+  rescale_rate(record, interval_of(call, config, record), call.meta.now_us)
+  rebound(config, record)
   local seeds = {}
   for _, limit in ipairs(config[NODE_LIMITS]) do
     if record.w[limit[LIMIT_KEY]] then record.w[limit[LIMIT_KEY]].m = limit[LIMIT_AMOUNT] end
@@ -181,6 +267,21 @@ local function bury_nodes(call, nodes)
     end
   end
   return buried
+end
+
+-- What a checkpoint says was used before the memory was lost (rule F3).
+local function remember_uses(call, nodes, remembered)
+  for _, each in ipairs(call.fresh and remembered or {}) do
+    local config = nodes[each[1]]
+    for _, limit in ipairs(config and config[NODE_LIMITS] or {}) do
+      if limit[LIMIT_NAME] == each[2] then
+        local record = touch(call, each[1])
+        local window, timeline = window_for(call, record, limit)
+        if window.t == 'A' and not window.c and each[4] >= 0 then open_at(call, window, each[4], 0) end
+        if each[3] > 0 then seed(call, record, limit, each[3]) end
+      end
+    end
+  end
 end
 
 local function in_chunks(items, size, visit)
@@ -222,10 +323,15 @@ local function configure(KEYS, ARGV)
   local text, number = reader(ARGV)
   local account, revision = { text(), text(), text() }, { number(), number(), number() }
   local hash, as_text = text(), text()
+  local lost, remembered = number() == 1, read_list(text, number, function() return { text(), text(), number(), number() } end)
   local call = open(KEYS)
   local tree = read_tree(call)
   local refused = refusal(tree, account, revision, hash)
   if refused then return refused end
+  if lost and call.fresh then
+    call.meta.learn_until, call.meta.learn_all = call.meta.now_ms + TTL_MS + BEAT_MS, 1
+  end
+  begin(call)
 
   local fields, nodes, order = {}, {}, {}
   for _ = 1, number() do
@@ -234,8 +340,9 @@ local function configure(KEYS, ARGV)
   for index = 1, number() do
     local name, config = read_node(text, number)
     nodes[name], order[index] = config, name
-    fields[#fields + 1], fields[#fields + 2] = 'n:' .. name, pack(config)
   end
+  link_nodes(nodes, order)
+  for _, name in ipairs(order) do fields[#fields + 1], fields[#fields + 2] = 'n:' .. name, pack(nodes[name]) end
   local old = read_old(call)
   local same_leader = tree and tree[4] == revision[1] and tree[5] == revision[2]
   local path_generation = revision[3]
@@ -245,11 +352,16 @@ local function configure(KEYS, ARGV)
   fields[#fields + 1], fields[#fields + 2] = 't', pack({ account[1], account[2], account[3], revision[1], revision[2],
     revision[3], hash, path_generation })
   write_config(call, old, fields)
+  read_tree(call)
 
   for _, name in ipairs(order) do
     local packed = old['n:' .. name]
     if packed ~= pack(nodes[name]) then adopt_node(call, name, nodes[name], packed) end
   end
+  remember_uses(call, nodes, remembered)
+  recount_guarantees(call, nodes, order)
+  queue.wake_all(call)
+  conclude(call)
   local buried = bury_nodes(call, nodes)
   save(call)
   in_chunks(buried, 1000, function(...) redis.call('HDEL', call.keys.nodes, ...) end)

@@ -2,17 +2,20 @@
 --
 -- Lease record { o = owner, f = fence, s = order of its charges among all (the fence of the tree when it was taken),
 --   g = granted (logical ms), w = granted (wall ms), m = longest run ms, q = 1: claimed, v = 1: holds its slots,
---   x = 1: its reserve has landed (it expired), n = { { node, rate number, { charges } }, … } }
--- with owners of windows before those that follow them.
+--   x = 1: its reserve has landed (it expired), c = class index, d = 1: granted out of the
+--   queue and not heard of since, 2: heard of, h = 1: settled, its
+--   slots are held a little longer, p = its place in the queue (0 = it never waited),
+--   n = { { node, rate number, { charges } }, … } } with owners of windows before those that follow them.
 
-local NODE_PATH, NODE_CONCURRENCY, NODE_INTERVAL, NODE_BURST, NODE_STOPPED, NODE_LIMITS = 1, 2, 3, 4, 5, 6
 local TREE_GENERATION, TREE_PATH_GENERATION = 6, 8
+local CLASSES = { 'System', 'High', 'Normal', 'Low' }
+local ATTRIBUTES = { 'tool', 'capability', 'source', 'user', 'pool', 'namespace' }
 
 local function read_lease(call, id)
   local packed = redis.call('HGET', call.keys.leases, id)
   local lease = packed and decode_lease(packed)
-  -- What is too old for a late settlement is gone, whether it was pruned already or not.
-  if not lease or lease.v == 0 and call.meta.now_ms >= lease.g + lease.m + LATE_MS then return nil end
+  -- What is held is over for everybody, and what is too old for a late settlement is gone, pruned already or not.
+  if not lease or lease.h == 1 or lease.v == 0 and call.meta.now_ms >= lease.g + lease.m + LATE_MS then return nil end
   return lease
 end
 
@@ -24,20 +27,37 @@ local function extend(call, id)
   redis.call('ZADD', call.keys.expiries, int(call.meta.now_ms + TTL_MS), id)
 end
 
--- Owners, how many leases each holds and when it was last heard; an owner without leases is forgotten.
-local OWNER_FORMAT = '<dd'
+-- Owners: how many leases each holds, when it was last heard, and the epoch it last registered in or was granted in.
+-- An owner without leases is forgotten.
+local OWNER_FORMAT = '<ddd'
 
-local function note_owner(call, owner, change)
+local function note_owner(call, owner, change, registered)
   local packed = redis.call('HGET', call.keys.owners, owner)
-  local leases, seen = 0, 0
-  if packed then leases, seen = struct.unpack(OWNER_FORMAT, packed) end
+  local leases, seen, epoch = 0, 0, 0
+  if packed then leases, seen, epoch = struct.unpack(OWNER_FORMAT, packed) end
   leases = leases + change
   if change >= 0 then seen = call.meta.now_ms end
+  if registered or not packed then epoch = call.meta.epoch end
   if leases > 0 then
-    redis.call('HSET', call.keys.owners, owner, struct.pack(OWNER_FORMAT, leases, seen))
+    redis.call('HSET', call.keys.owners, owner, struct.pack(OWNER_FORMAT, leases, seen, epoch))
   elseif packed then
     redis.call('HDEL', call.keys.owners, owner)
   end
+end
+
+-- Whether owners that held leases before the memory changed are still to be heard (rule T7).
+local function is_learning(call)
+  local meta = call.meta
+  if meta.now_ms >= meta.learn_until then return false end
+  if meta.learn_all == 1 then return true end
+  if call.learning == nil then
+    call.learning = false
+    for _, packed in ipairs(redis.call('HVALS', call.keys.owners)) do
+      local _, _, epoch = struct.unpack(OWNER_FORMAT, packed)
+      if epoch ~= meta.epoch then call.learning = true end
+    end
+  end
+  return call.learning
 end
 
 local function is_done(call, id)
@@ -45,55 +65,141 @@ local function is_done(call, id)
   return until_ms and tonumber(until_ms) > call.meta.now_ms
 end
 
--- The nodes a call is counted on, derived here from the leaf and the routed model (rule W1), leaf first:
--- { { name, config }, … }. Nil: no such leaf.
-local function resolve_path(call, leaf, model)
-  local own = 'model:' .. model
-  local model_node = node_configs(call, { own })[1] and own or 'model:other'
-  local path = call.paths[leaf .. '\n' .. model_node]
-  if not path then
-    local config = node_configs(call, { leaf })[1]
-    if not config then return nil end
-    local names = { unpack(config[NODE_PATH]) }
-    names[#names + 1] = model_node
-    path = { names = names }
-    for index, found in ipairs(node_configs(call, names)) do
-      if found then path[#path + 1] = { names[index], found } end
+local function matches(list, value, unset_matches)
+  if #list == 0 then return true end
+  if value == '' then return unset_matches end
+  for _, each in ipairs(list) do
+    if each == value then return true end
+  end
+  return false
+end
+
+local function in_scope(scope, request)
+  local unset_matches = scope[8] == 1
+  if not matches(scope[1], request.model, unset_matches) then return false end
+  for index, name in ipairs(ATTRIBUTES) do
+    if not matches(scope[index + 1], request[name], unset_matches) then return false end
+  end
+  return true
+end
+
+-- Scope nodes below a path, in the order of the configuration.
+local function scopes_below(call, path)
+  local found, index = {}, 1
+  local parents = { unpack(path.names) }
+  while parents[index] do
+    local config = node_configs(call, { parents[index] })[1]
+    for _, scope in ipairs(config and config[NODE_SCOPES] or {}) do
+      found[#found + 1] = { scope[1], scope[2], parents[index] }
+      parents[#parents + 1] = scope[1]
     end
-    call.paths[leaf .. '\n' .. model_node] = path
+    index = index + 1
+  end
+  table.sort(found, function(a, b) return a[2] < b[2] end)
+  return found
+end
+
+-- The nodes every call of this leaf and model is counted on: { names, scopes, class, weight, { name, config }, … }.
+local function base_path(call, leaf, model_node)
+  local key = leaf .. '\n' .. model_node
+  local path = call.paths[key]
+  if path then return path end
+  local config = node_configs(call, { leaf })[1]
+  if not config or config[NODE_SCOPE] then return nil end
+  local names = { unpack(config[NODE_PATH]) }
+  local own = #names
+  names[#names + 1] = model_node
+  path = { names = names, class = 1, weight = 1 }
+  for index, found in ipairs(node_configs(call, names)) do
+    if found then path[#path + 1] = { names[index], found } end
+    if found and index <= own then
+      path.class = math.max(path.class, found[NODE_CLASS])
+      path.weight = path.weight * found[NODE_WEIGHT]
+    end
+  end
+  path.scopes = scopes_below(call, path)
+  call.paths[key] = path
+  return path
+end
+
+-- The nodes a call is counted on, derived here from leaf, model and attributes (rule W1): own path leaf first, model
+-- node, scope nodes. Nil: no such leaf.
+local function resolve_path(call, request)
+  local own = 'model:' .. request.model
+  local model_node = node_configs(call, { own })[1] and own or 'model:other'
+  local path = base_path(call, request.leaf, model_node)
+  if not path then return nil end
+  if #path.scopes > 0 then
+    local matched, on_path = { class = path.class, weight = path.weight, names = { unpack(path.names) } }, {}
+    for index, step in ipairs(path) do
+      matched[index], on_path[step[1]] = step, true
+    end
+    for _, scope in ipairs(path.scopes) do
+      local config = node_configs(call, { scope[1] })[1]
+      if on_path[scope[3]] and in_scope(config[NODE_SCOPE], request) then
+        matched[#matched + 1] = { scope[1], config }
+        matched.names[#matched.names + 1], on_path[scope[1]] = scope[1], true
+      end
+    end
+    path = matched
   end
   load_nodes(call, path.names)
   return path
 end
 
 -- Takes everything on every node of the path. `force`: without the rate, for a call that runs already.
-local function take_path(call, path, amounts, force)
-  local taken = {}
+local function take_path(call, path, request, how)
+  local taken, amounts = {}, request.amounts
   for index = #path, 1, -1 do
     local name, config = path[index][1], path[index][2]
     local record = touch(call, name)
     local number, charges = 0, {}
-    record.i = record.i + 1
-    if config[NODE_INTERVAL] > 0 and not force then
-      number = take_rate(record, config[NODE_INTERVAL], call.meta.now_us)
+    take_slot(call, name, config, record, request, how)
+    if config[NODE_INTERVAL] > 0 and not how.force then
+      number = take_rate(record, interval_of(call, config, record), call.meta.now_us)
+      if config[NODE_OBSERVE] == 1 then
+        record.tat = math.min(record.tat, call.meta.now_us + config[NODE_BURST] * record.rt)
+      end
     end
     for _, limit in ipairs(config[NODE_LIMITS]) do
       charges[#charges + 1] = take_limit(call, record, limit, amounts[limit[LIMIT_RESOURCE]])
     end
     taken[#taken + 1] = { name, number, charges }
   end
+  for _, entry in ipairs(taken) do sync_guarantees(call, entry[1]) end
   return taken
+end
+
+-- From its first claim or beat on a lease granted out of the queue counts as sent.
+local function note_sent(call, lease)
+  if lease.d ~= 1 or lease.v == 0 then return end
+  lease.d = 2
+  for _, entry in ipairs(lease.n) do
+    local record = touch(call, entry[1])
+    record.z = record.z - 1
+  end
+end
+
+-- Slots come free and whoever waits for them is looked at next.
+local function return_slots(call, lease)
+  local unsent = lease.h == 1 or lease.d == 1
+  for _, entry in ipairs(lease.n) do
+    local record = touch(call, entry[1])
+    record.i = record.i - 1
+    if unsent then record.z = record.z - 1 end
+    if lease.c == 1 then record.y = record.y - 1 end
+  end
+  lease.v = 0
+  queue.wake_path(call, lease.n)
 end
 
 local function free_slots(call, id, lease)
   if lease.v == 0 then return end
-  for _, entry in ipairs(lease.n) do
-    local record = touch(call, entry[1])
-    record.i = record.i - 1
+  if lease.h == 0 then
+    redis.call('ZREM', call.keys.expiries, id)
+    note_owner(call, lease.o, -1)
   end
-  redis.call('ZREM', call.keys.expiries, id)
-  note_owner(call, lease.o, -1)
-  lease.v = 0
+  return_slots(call, lease)
 end
 
 -- Applies `ending` to all charges, once. Returns whether a limit is now exceeded by it.
@@ -111,19 +217,64 @@ local function apply_ending(call, lease, ending)
     end
     if ending.refund_rate then refund_rate(record, entry[2]) end
   end
+  for _, entry in ipairs(lease.n) do sync_guarantees(call, entry[1]) end
+  if lease.v == 0 then queue.wake_path(call, lease.n) end
   return overdraft
 end
 
--- The lease is over: forget it, remember its id.
-local function finish(call, id, lease)
-  free_slots(call, id, lease)
+local function forget_lease(call, id)
   redis.call('HDEL', call.keys.leases, id)
   redis.call('ZREM', call.keys.late, id)
+end
+
+local function bury(call, id)
   redis.call('ZADD', call.keys.done, int(call.meta.now_ms + LATE_MS), id)
 end
 
+-- The slots of a settled lease stay taken for a while, because the vendor may still count the call (rule T6).
+local function hold_slots(call, id, lease, hold_ms)
+  lease.h = 1
+  queue.wake_path(call, lease.n)
+  for _, entry in ipairs(lease.n) do
+    entry[3] = {}
+    if lease.d ~= 1 then
+      local record = touch(call, entry[1])
+      record.z = record.z + 1
+    end
+  end
+  write_lease(call, id, lease)
+  redis.call('ZADD', call.keys.holds, int(call.meta.now_ms + hold_ms), id)
+end
+
+-- The lease is over: forget it, remember its id.
+local function finish(call, id, lease, hold_ms)
+  if lease.v == 1 and (hold_ms or 0) > 0 then
+    redis.call('ZREM', call.keys.expiries, id)
+    redis.call('ZREM', call.keys.late, id)
+    note_owner(call, lease.o, -1)
+    hold_slots(call, id, lease, hold_ms)
+  else
+    free_slots(call, id, lease)
+    forget_lease(call, id)
+  end
+  bury(call, id)
+end
+
+-- Slots whose hold is over.
+local function release_holds(call)
+  local due = redis.call('ZRANGEBYSCORE', call.keys.holds, '-inf', int(call.meta.now_ms), 'LIMIT', 0, REAP_BUDGET)
+  for _, id in ipairs(due) do
+    local packed = redis.call('HGET', call.keys.leases, id)
+    redis.call('ZREM', call.keys.holds, id)
+    if packed then
+      return_slots(call, decode_lease(packed))
+      forget_lease(call, id)
+    end
+  end
+end
+
 -- Outcome unknown: the slot returns, the reserve lands, the record stays for a late settlement (rule T4).
-local function expire(call, id)
+local function expire(call, id, hold_ms)
   local lease = read_lease(call, id)
   if not lease then
     redis.call('ZREM', call.keys.expiries, id)
@@ -139,9 +290,20 @@ local function expire(call, id)
           order = lease.s, wall = call.meta.wall_ms, fence_now = call.meta.fence })
       end
     end
+    for _, entry in ipairs(lease.n) do sync_guarantees(call, entry[1]) end
+    learn(call, id, lease, {})
     lease.x = 1
   end
-  free_slots(call, id, lease)
+  -- A dead call may still be counted by the vendor for a moment: its slots are held under a name of their own.
+  if hold_ms and lease.v == 1 then
+    redis.call('ZREM', call.keys.expiries, id)
+    note_owner(call, lease.o, -1)
+    local held = decode_lease(encode_lease(lease))
+    hold_slots(call, id .. '\0' .. int(lease.f), held, hold_ms)
+    lease.v, lease.d = 0, lease.d > 0 and 2 or 0
+  else
+    free_slots(call, id, lease)
+  end
   write_lease(call, id, lease)
   redis.call('ZADD', call.keys.late, int(lease.g + lease.m + LATE_MS), id)
 end
@@ -185,11 +347,23 @@ local function reap(call)
   prune(call)
 end
 
--- ARGV from `first`: the seven amounts of a call. Returned by resource index; `Tokens` is the sum of its three.
+-- ARGV from `first`: the nine amounts of a call. Returned by resource index; `Tokens` is the sum of its three.
+local AMOUNT_COUNT = 9
+
 local function read_amounts(ARGV, first)
   local function at(offset) return tonumber(ARGV[first + offset]) end
   local input, cached, output = at(2), at(3), at(4)
-  return { at(0), at(1), input, cached, output, saturate(input + cached + output), at(5), at(6) }
+  return { at(0), at(1), input, cached, output, saturate(input + cached + output), at(5), at(6), at(7), at(8) }
 end
 
-local AMOUNT_COUNT = 7
+-- ARGV from `first`: a call as requests.ts writes it.
+local REQUEST_COUNT = 14 + AMOUNT_COUNT
+
+local function read_request(ARGV, first)
+  local request = { leaf = ARGV[first], model = ARGV[first + 1], longest = tonumber(ARGV[first + 2]),
+    class = tonumber(ARGV[first + 3]), key = ARGV[first + 4], mode = ARGV[first + 5],
+    patience = tonumber(ARGV[first + 6]), place = ARGV[first + 7] }
+  for index, name in ipairs(ATTRIBUTES) do request[name] = ARGV[first + 7 + index] end
+  request.amounts = read_amounts(ARGV, first + 14)
+  return request
+end

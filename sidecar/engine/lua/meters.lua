@@ -3,6 +3,8 @@
 -- and lands when it settles. So nothing is counted twice, and nothing is dropped because its window is old.
 --
 -- 'C' { s, e = bounds of the running period (wall ms), b = name of its boundaries, u, r }
+-- 'F' { d = duration, s, e = bounds of the running period (wall ms), u, r }: periods are multiples of the duration
+-- Both also have cl, gc, cr, gr: guarantees.lua.
 -- 'S' { d = duration, w = bucket width (logical ms), u, r, b = { index, amount, index, amount, … } ascending }
 
 local BOUNDARY_DIGITS = 14
@@ -26,18 +28,31 @@ local function calendar_period(call, name, wall)
   return starts, ends
 end
 
+local function begin_period(window, starts)
+  window.u, window.s = 0, starts
+  window.cl, window.gc = window.cr, window.gr
+end
+
 local function roll_calendar(call, window)
   local wall = call.meta.wall_ms
   local endless = window.e == MAX_AMOUNT -- past the last boundary; there may be more by now
   if wall < window.e and not endless then return end
   local starts, ends = calendar_period(call, window.b, wall)
   if not starts then
-    if not endless then window.u, window.s = 0, window.e end
+    if not endless then begin_period(window, window.e) end
     return
   end
   -- A clock that was set back does not open an old period again.
-  if starts > window.s then window.u, window.s = 0, starts end
+  if starts > window.s then begin_period(window, starts) end
   if ends > window.s then window.e = ends end
+end
+
+local function roll_fixed(call, window)
+  local wall = call.meta.wall_ms
+  if wall < window.e then return end
+  local starts = wall - wall % window.d
+  begin_period(window, starts)
+  window.e = starts + window.d
 end
 
 -- A bucket leaves when everything in it is older than the duration: never early, at most one bucket late.
@@ -55,14 +70,14 @@ local function roll_sliding(window, now)
 end
 
 local function place_of(window, now)
-  if window.t == 'C' then return window.s end
+  if window.t ~= 'S' then return window.s end
   return math.floor(now / window.w)
 end
 
 local function land(window, amount, now)
   amount = math.min(amount, MAX_AMOUNT - window.u)
   window.u = window.u + amount
-  if window.t == 'C' or amount == 0 then return end
+  if window.t ~= 'S' or amount == 0 then return end
   local buckets, bucket = window.b, place_of(window, now)
   if buckets[#buckets - 1] == bucket then
     buckets[#buckets] = buckets[#buckets] + amount
@@ -74,7 +89,7 @@ end
 
 -- Takes back what landed at `place`, as far as it still counts.
 local function lift(window, amount, place)
-  if window.t == 'C' then
+  if window.t ~= 'S' then
     if window.s == place then window.u = math.max(0, window.u - amount) end
     return
   end
@@ -118,10 +133,11 @@ local function sliding_retry(window, excess)
   return nil -- held by live leases
 end
 
-local function check_metered(call, window, amount, limit)
-  local excess = amount - (limit - window.u - window.r)
+local function check_metered(call, window, amount, limit, kept_free)
+  local kept = kept_free and kept_free(window) or 0
+  local excess = amount - (limit - window.u - window.r - kept)
   if excess <= 0 then return nil end
-  local failing = { used = saturate(window.u + window.r) }
+  local failing = { used = saturate(window.u + window.r + kept), used_up = amount > limit - window.u }
   if window.t == 'S' then
     local retry = sliding_retry(window, excess)
     failing.retry = retry and retry + call.meta.wall_ms - call.meta.now_ms

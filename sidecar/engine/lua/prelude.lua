@@ -1,20 +1,11 @@
 -- Prelude: keys, clock, server identity and the tree's meta record. Shared by every operation.
 --
--- Every function takes KEYS in the order of keys.ts: meta, nodes, leases, expiries, expired (late), done, owners.
+-- Every function takes KEYS in the order of keys.ts: see keys_of.
 -- The config record is read beside them without being declared: declared keys of FCALL need write permission,
 -- and a sidecar's user may only read this one (rule W5). It has the same hash tag, hence the same slot.
 --
 -- Times: *_us and *_ms are integers. `wall` is the server's clock; `now` is logical time, which never goes back
 -- (rule T1). Counters never pass through `..` or cjson, which turn 1e14 into exponent form (rule L2).
-
-local pack, unpack_record
-
--- At load time `redis.call` and cmsgpack do not exist yet.
-local function bind()
-  if not pack then
-    pack, unpack_record = cmsgpack.pack, cmsgpack.unpack
-  end
-end
 
 local function int(number)
   return string.format('%.0f', number)
@@ -30,6 +21,16 @@ local function keys_of(KEYS)
   return {
     meta = KEYS[1], nodes = KEYS[2], leases = KEYS[3], expiries = KEYS[4],
     late = KEYS[5], done = KEYS[6], owners = KEYS[7],
+    waiters = KEYS[8],   -- hash: id → waiter, N:id → denial to tell, P:owner place → kept place
+    patience = KEYS[9],  -- zset: the same fields → when they end
+    order = KEYS[10],    -- zset (lex): sub-queue, round, seq, id; and R, flow, owner, last round
+    flows = KEYS[11],    -- hash: F:flow, S:sub-queue, B:bottleneck
+    runnable = KEYS[12], -- zset: birth and flow → tag
+    heads = KEYS[13],    -- zset (lex): flow, round, seq, sub-queue of what may be dispatched
+    parked = KEYS[14],   -- zset (lex): bottleneck, local tag, birth, sub-queue
+    timers = KEYS[15],   -- zset: bottleneck → when to look again
+    holds = KEYS[16],    -- zset: settled lease → when its slots come free
+    ledger = KEYS[17],   -- stream
     config = string.sub(KEYS[1], 1, -2) .. 'c',
   }
 end
@@ -50,8 +51,39 @@ local function server_identity(keys, wall_us)
   return known_identity
 end
 
--- The meta record: epoch, wall µs, logical µs, last fence, clock steps seen, guards of expiry, identity of the server.
-local META_FORMAT = '<dddddddds'
+-- The meta record. Numbers in this order, then the server's identity:
+--   epoch; wall_us, now_us (clocks); fence; steps = clock steps seen; gap_from, no_reap_until, mass_from = guards of expiry;
+--   seq = births and places in the queue; vtime = virtual time; waiting, waiting_system = waiters; last_system = 1: the
+--   last grant was of class System; hold_ms, held_at = releaseHold and when it changed; learn_until, learn_all = 1: to
+--   its end; draining = processes that get nothing new; guarded = 1: somebody is kept free (guard.lua); entries = of
+--   the ledger; runnable_others = flows below class System that may be dispatched.
+local META_FIELDS = { 'epoch', 'wall_us', 'now_us', 'fence', 'steps', 'gap_from', 'no_reap_until', 'mass_from', 'seq',
+  'vtime', 'waiting', 'waiting_system', 'last_system', 'hold_ms', 'held_at', 'learn_until', 'learn_all', 'draining',
+  'guarded', 'entries', 'runnable_others' }
+local META_COUNT = #META_FIELDS
+local META_FORMAT = '<ddddddddddddddddddddds' -- 21 numbers
+
+local function decode_meta(text)
+  local values, meta = { struct.unpack(META_FORMAT, text) }, {}
+  for index = 1, META_COUNT do meta[META_FIELDS[index]] = values[index] end
+  meta.identity = values[META_COUNT + 1]
+  return meta
+end
+
+local function encode_meta(meta)
+  local values = {}
+  for index = 1, META_COUNT do values[index] = meta[META_FIELDS[index]] end
+  values[META_COUNT + 1] = meta.identity
+  return struct.pack(META_FORMAT, unpack(values))
+end
+
+-- A tree that starts from nothing must not repeat an epoch or a fence it had before its memory was lost.
+local function first_meta(wall_us, identity)
+  local meta = { identity = identity }
+  for index = 1, META_COUNT do meta[META_FIELDS[index]] = 0 end
+  meta.epoch, meta.wall_us, meta.now_us, meta.fence = math.floor(wall_us / 1000), wall_us, wall_us, wall_us
+  return meta
+end
 
 local function advance_clock(meta, wall_us, fresh)
   local behind = meta.wall_us - wall_us
@@ -68,6 +100,11 @@ local function advance_clock(meta, wall_us, fresh)
   end
 end
 
+-- Grants wait until the owners of what may be forgotten have told what they run (rule T7).
+local function begin_learning(meta)
+  meta.learn_until, meta.learn_all = meta.now_ms + TTL_MS + BEAT_MS, 0
+end
+
 -- Opens a call: reads the clock once and the meta record. Writes nothing.
 local function open(KEYS)
   bind()
@@ -75,29 +112,19 @@ local function open(KEYS)
   local wall_us = read_clock_us(keys)
   local stored = redis.call('HGET', keys.meta, 'state')
   local identity = server_identity(keys, wall_us)
-  local meta
-  if stored then
-    meta = {}
-    meta.epoch, meta.wall_us, meta.now_us, meta.fence, meta.steps, meta.gap_from, meta.no_reap_until, meta.mass_from,
-      meta.identity = struct.unpack(META_FORMAT, stored)
-  else
-    -- A tree that starts from nothing must not repeat an epoch or a fence it had before its memory was lost.
-    meta = { epoch = math.floor(wall_us / 1000), wall_us = wall_us, now_us = wall_us, fence = wall_us, steps = 0,
-      gap_from = 0, no_reap_until = 0, mass_from = 0, identity = identity }
-  end
+  local meta = stored and decode_meta(stored) or first_meta(wall_us, identity)
   meta.now_ms = math.floor(meta.now_us / 1000)
   advance_clock(meta, wall_us, not stored)
   if meta.identity ~= identity then
     meta.identity = identity
     meta.epoch = math.max(meta.epoch + 1, meta.wall_ms)
+    begin_learning(meta)
   end
-  return { keys = keys, meta = meta, nodes = {}, dirty = {} }
+  return { keys = keys, meta = meta, nodes = {}, dirty = {}, texts = {}, marks = {}, fresh = not stored }
 end
 
 local function save_meta(call)
-  local m = call.meta
-  redis.call('HSET', call.keys.meta, 'state', struct.pack(META_FORMAT, m.epoch, m.wall_us, m.now_us, m.fence, m.steps,
-    m.gap_from, m.no_reap_until, m.mass_from, m.identity))
+  redis.call('HSET', call.keys.meta, 'state', encode_meta(call.meta))
 end
 
 -- The epoch to answer when the caller knows another one, else nil. A caller ahead of us has seen a memory that was
@@ -105,8 +132,30 @@ end
 local function other_epoch(call, known)
   local epoch = tonumber(known)
   if not epoch or epoch == call.meta.epoch then return nil end
-  if epoch > call.meta.epoch and epoch < MAX_AMOUNT / 2 then call.meta.epoch = epoch + 1 end
+  if epoch > call.meta.epoch and epoch < MAX_AMOUNT / 2 then
+    call.meta.epoch = epoch + 1
+    begin_learning(call.meta)
+  end
   return call.meta.epoch
+end
+
+-- Node records as they were written last, decoded, by key and name. A record leaves the table while a call works on it
+-- and returns only with the text it was written as, so what a failed call changed is never seen again.
+local written, written_count = {}, 0
+local MAX_WRITTEN = 4096
+
+local function remember_node(place, text, record)
+  if not written[place] then written_count = written_count + 1 end
+  if written_count > MAX_WRITTEN then written, written_count = {}, 1 end
+  written[place] = { text, record }
+end
+
+local function node_from(call, name, text)
+  local place = call.keys.nodes .. name
+  local entry = written[place]
+  if not entry or entry[1] ~= text then return decode_node(text) end
+  written[place], written_count = nil, written_count - 1
+  return entry[2]
 end
 
 -- Node records of this call, read once, written together.
@@ -116,9 +165,11 @@ local function load_nodes(call, names)
     if not call.nodes[name] then missing[#missing + 1] = name end
   end
   if #missing == 0 then return end
-  local records = redis.call('HMGET', call.keys.nodes, unpack(missing))
+  local texts = redis.call('HMGET', call.keys.nodes, unpack(missing))
   for index, name in ipairs(missing) do
-    call.nodes[name] = records[index] and decode_node(records[index]) or { i = 0, w = {} }
+    local text = texts[index]
+    call.texts[name] = text
+    call.nodes[name] = text and node_from(call, name, text) or { i = 0, z = 0, y = 0, a = false, w = {} }
   end
 end
 
@@ -132,22 +183,38 @@ local function touch(call, name)
   return node_of(call, name)
 end
 
-local function save_nodes(call)
+-- What a check learnt about a node is kept although the call takes nothing there; its windows stay as they were, for
+-- bringing them up to a clock that goes back later must not last.
+local function marked_record(call, name)
+  local text = call.texts[name]
+  local record = text and decode_node(text) or { i = 0, z = 0, y = 0, a = false, w = {} }
+  record.a = call.nodes[name].a
+  return record
+end
+
+-- `last`: nothing of this call may change a node after it.
+local function save_nodes(call, last)
   local fields = {}
-  for name in pairs(call.dirty) do
-    fields[#fields + 1] = name
-    fields[#fields + 1] = encode_node(call.nodes[name])
+  local function add(name, record)
+    local text = encode_node(record)
+    fields[#fields + 1], fields[#fields + 2] = name, text
+    if last then remember_node(call.keys.nodes .. name, text, record) end
+    call.texts[name] = text
     if #fields >= 1000 then
       redis.call('HSET', call.keys.nodes, unpack(fields))
       fields = {}
     end
   end
+  for name in pairs(call.dirty) do add(name, call.nodes[name]) end
+  for name in pairs(call.marks) do
+    if not call.dirty[name] then add(name, marked_record(call, name)) end
+  end
   if #fields > 0 then redis.call('HSET', call.keys.nodes, unpack(fields)) end
-  call.dirty = {}
+  call.dirty, call.marks = {}, {}
 end
 
 local function save(call)
-  save_nodes(call)
+  save_nodes(call, true)
   save_meta(call)
 end
 
@@ -185,6 +252,10 @@ local function node_configs(call, names)
   end
   for index, name in ipairs(names) do configs[index] = call.config[name] or false end
   return configs
+end
+
+local function config_of(call, name)
+  return call.config[name] or node_configs(call, { name })[1]
 end
 
 local function require_tree(call)

@@ -1,7 +1,16 @@
 -- Records: how nodes and leases are stored. Doubles hold every integer below 2^53 exactly and cost a fifth of what
 -- maps do; strings end with a zero byte, so names must not hold one (tree-bounds.ts sees to that).
 
-local NODE_FORMAT, PERIOD_FORMAT, SHARE_FORMAT = '<dddddB', '<ddddddddddddd', '<ddd'
+local pack, unpack_record
+
+-- At load time `redis.call` and cmsgpack do not exist yet.
+local function bind()
+  if not pack then
+    pack, unpack_record = cmsgpack.pack, cmsgpack.unpack
+  end
+end
+
+local NODE_FORMAT, PERIOD_FORMAT, SHARE_FORMAT = '<dddddddBI4', '<ddddddddddddddd', '<ddddd'
 
 local function or_none(value)
   return value or -1
@@ -13,22 +22,22 @@ end
 
 local function encode_period(p)
   return struct.pack(PERIOD_FORMAT, p.s, p.u, p.r, p.k, p.v, p.p, or_none(p.lo), or_none(p.hi), p.hf, or_none(p.sf),
-    or_none(p.sl), or_none(p.su), p.fl)
+    or_none(p.sl), or_none(p.su), p.fl, p.cl, p.gc)
 end
 
 local function decode_period(text, at)
-  local s, u, r, k, v, p, lo, hi, hf, sf, sl, su, fl, after = struct.unpack(PERIOD_FORMAT, text, at)
+  local s, u, r, k, v, p, lo, hi, hf, sf, sl, su, fl, cl, gc, after = struct.unpack(PERIOD_FORMAT, text, at)
   return { s = s, u = u, r = r, k = k, v = v, p = p, lo = known(lo), hi = known(hi), hf = hf, sf = known(sf),
-    sl = known(sl), su = known(su), fl = fl }, after
+    sl = known(sl), su = known(su), fl = fl, cl = cl, gc = gc }, after
 end
 
 local function encode_share(p)
-  return struct.pack(SHARE_FORMAT, p.s, p.u, p.r)
+  return struct.pack(SHARE_FORMAT, p.s, p.u, p.r, p.cl, p.gc)
 end
 
 local function decode_share(text, at)
-  local s, u, r, after = struct.unpack(SHARE_FORMAT, text, at)
-  return { s = s, u = u, r = r }, after
+  local s, u, r, cl, gc, after = struct.unpack(SHARE_FORMAT, text, at)
+  return { s = s, u = u, r = r, cl = cl, gc = gc }, after
 end
 
 local function add_periods(parts, window, encode)
@@ -48,34 +57,46 @@ end
 local ENCODE, DECODE = {}, {}
 
 function ENCODE.A(parts, w)
-  parts[#parts + 1] = struct.pack('<dddd', w.d, w.s, w.f, w.e)
+  parts[#parts + 1] = struct.pack('<dddddd', w.d, w.s, w.f, w.e, w.cr, w.gr)
   add_periods(parts, w, encode_period)
 end
 
 function DECODE.A(text, at)
   local window = { t = 'A' }
-  window.d, window.s, window.f, window.e, at = struct.unpack('<dddd', text, at)
+  window.d, window.s, window.f, window.e, window.cr, window.gr, at = struct.unpack('<dddddd', text, at)
   return read_periods(text, at, window, decode_period)
 end
 
 function ENCODE.P(parts, w)
-  parts[#parts + 1] = struct.pack('<ss', w.o, w.k)
+  parts[#parts + 1] = struct.pack('<ssdd', w.o, w.k, w.cr, w.gr)
   add_periods(parts, w, encode_share)
 end
 
 function DECODE.P(text, at)
   local window = { t = 'P' }
-  window.o, window.k, at = struct.unpack('<ss', text, at)
+  window.o, window.k, window.cr, window.gr, at = struct.unpack('<ssdd', text, at)
   return read_periods(text, at, window, decode_share)
 end
 
 function ENCODE.C(parts, w)
-  parts[#parts + 1] = struct.pack('<sdddd', w.b, w.s, w.e, w.u, w.r)
+  parts[#parts + 1] = struct.pack('<sdddddddd', w.b, w.s, w.e, w.u, w.r, w.cl, w.gc, w.cr, w.gr)
 end
 
 function DECODE.C(text, at)
   local window = { t = 'C' }
-  window.b, window.s, window.e, window.u, window.r, at = struct.unpack('<sdddd', text, at)
+  window.b, window.s, window.e, window.u, window.r, window.cl, window.gc, window.cr, window.gr, at =
+    struct.unpack('<sdddddddd', text, at)
+  return window, at
+end
+
+function ENCODE.F(parts, w)
+  parts[#parts + 1] = struct.pack('<ddddddddd', w.d, w.s, w.e, w.u, w.r, w.cl, w.gc, w.cr, w.gr)
+end
+
+function DECODE.F(text, at)
+  local window = { t = 'F' }
+  window.d, window.s, window.e, window.u, window.r, window.cl, window.gc, window.cr, window.gr, at =
+    struct.unpack('<ddddddddd', text, at)
   return window, at
 end
 
@@ -92,23 +113,28 @@ function DECODE.S(text, at)
   return window, at + 8 * count
 end
 
--- A node's counters: { i = in flight, tat, rt, rl, rn = rate (charges.lua), w = { key = window } }.
+-- A node's counters: { i = in flight, z = of those not sent, y = of those of class System, tat, rt, rl, rn = rate
+-- (charges.lua), w = { key = window }, a = what it learnt (nodes.lua), false: nothing }.
 local function encode_node(record)
-  local parts, count = { '' }, 0
+  local parts, count = { '', '' }, 0
   for key, window in pairs(record.w) do
     count = count + 1
     parts[#parts + 1] = struct.pack('<c1sd', window.t, key, or_none(window.m))
     ENCODE[window.t](parts, window)
   end
-  parts[1] = struct.pack(NODE_FORMAT, record.i, or_none(record.tat), record.rt or 0, record.rl or 0, record.rn or 0,
-    count)
+  parts[2] = record.a and pack(record.a) or ''
+  parts[1] = struct.pack(NODE_FORMAT, record.i, record.z, record.y, or_none(record.tat), record.rt or 0,
+    record.rl or 0, record.rn or 0, count, #parts[2])
   return table.concat(parts)
 end
 
 local function decode_node(text)
-  local record, count, at = { w = {} }, 0, 1
-  record.i, record.tat, record.rt, record.rl, record.rn, count, at = struct.unpack(NODE_FORMAT, text)
+  local record, count, at, learnt = { w = {} }, 0, 1, 0
+  record.i, record.z, record.y, record.tat, record.rt, record.rl, record.rn, count, learnt, at =
+    struct.unpack(NODE_FORMAT, text)
   record.tat = known(record.tat)
+  record.a = learnt > 0 and unpack_record(string.sub(text, at, at + learnt - 1))
+  at = at + learnt
   for _ = 1, count do
     local kind, key, amount, window
     kind, key, amount, at = struct.unpack('<c1sd', text, at)
@@ -120,9 +146,11 @@ local function decode_node(text)
 end
 
 -- A lease (leases.lua) with its charges (charges.lua).
+local LEASE_FORMAT = '<sdddddBBBBBBdB'
+
 local function encode_lease(lease)
-  local parts = { struct.pack('<sdddddBBBB', lease.o, lease.f, lease.s, lease.g, lease.w, lease.m, lease.q, lease.v,
-    lease.x, #lease.n) }
+  local parts = { struct.pack(LEASE_FORMAT, lease.o, lease.f, lease.s, lease.g, lease.w, lease.m, lease.q, lease.v,
+    lease.x, lease.c, lease.d, lease.h, lease.p, #lease.n) }
   for _, entry in ipairs(lease.n) do
     parts[#parts + 1] = struct.pack('<sdB', entry[1], entry[2], #entry[3])
     for _, c in ipairs(entry[3]) do
@@ -134,8 +162,8 @@ end
 
 local function decode_lease(text)
   local lease, nodes, at = { n = {} }, 0, 1
-  lease.o, lease.f, lease.s, lease.g, lease.w, lease.m, lease.q, lease.v, lease.x, nodes, at =
-    struct.unpack('<sdddddBBBB', text)
+  lease.o, lease.f, lease.s, lease.g, lease.w, lease.m, lease.q, lease.v, lease.x, lease.c, lease.d, lease.h, lease.p,
+    nodes, at = struct.unpack(LEASE_FORMAT, text)
   for index = 1, nodes do
     local name, number, count
     local charges = {}
@@ -148,4 +176,25 @@ local function decode_lease(text)
     lease.n[index] = { name, number, charges }
   end
   return lease
+end
+
+-- Waiters and the queue's own records: fields in order, numbers as doubles, texts zero-ended.
+local WAITER_FIELDS = { 'owner', 'leaf', 'model', 'tool', 'capability', 'source', 'user', 'pool', 'namespace', 'key',
+  'place', 'mode', 'sub', 'class', 'deadline', 'heard', 'round', 'seq', 'attempt', 'longest' }
+local WAITER_FORMAT = '<sssssssssssssBdddddd'
+
+local function encode_waiter(w)
+  local values = {}
+  for index, name in ipairs(WAITER_FIELDS) do values[index] = w[name] end
+  return struct.pack(WAITER_FORMAT, unpack(values)) .. struct.pack('<' .. string.rep('d', #w.amounts), unpack(w.amounts))
+end
+
+local function decode_waiter(text)
+  local values = { struct.unpack(WAITER_FORMAT, text) }
+  local waiter, at = {}, values[#WAITER_FIELDS + 1]
+  for index, name in ipairs(WAITER_FIELDS) do waiter[name] = values[index] end
+  local count = (#text - at + 1) / 8
+  waiter.amounts = { struct.unpack('<' .. string.rep('d', count), text, at) }
+  waiter.amounts[count + 1] = nil
+  return waiter
 end

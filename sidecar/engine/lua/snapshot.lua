@@ -3,7 +3,8 @@
 -- KEYS  as in keys.ts
 -- ARGV  none
 -- reply { epoch, lease created ms, transitions, generation, hash, now wall ms, live leases,
---         for each node: { name, in flight, concurrency (-1 = none), stopped 0|1,
+--         for each node: { name, in flight, concurrency (-1 = none), stopped 0|1, queued, frozen until wall ms (-1),
+--           breaker 0 closed | 1 open | 2 half open,
 --           for each limit: { name, resource index, amount, used, reserved, resets wall ms (-1 = not known) } … } … }
 --       or nil when the tree is not configured
 
@@ -12,7 +13,7 @@ local function usage_of(call, record, limit)
   local used, reserved, resets = 0, 0, -1
   if not is_period(window) then
     used, reserved = window.u, window.r
-    if window.t == 'C' and window.e < MAX_AMOUNT then resets = window.e end
+    if window.t ~= 'S' and window.e < MAX_AMOUNT then resets = window.e end
   elseif window.c then
     used, reserved = window.c.u, window.c.r
     local period = timeline.c
@@ -21,17 +22,51 @@ local function usage_of(call, record, limit)
   return { limit[LIMIT_NAME], limit[LIMIT_RESOURCE], int(limit[LIMIT_AMOUNT]), int(used), int(reserved), resets }
 end
 
+-- Calls that wait, by node of their own path.
+local function queued_by_node(call)
+  local counts = {}
+  if call.meta.waiting == 0 then return counts end
+  local flows = redis.call('HGETALL', call.keys.flows)
+  for index = 1, #flows, 2 do
+    if string.sub(flows[index], 1, 2) == 'F:' then
+      local flow = queue.flow_of(call, string.sub(flows[index], 3))
+      local config = node_configs(call, { flow.leaf })[1]
+      for _, name in ipairs(config and config[NODE_PATH] or { flow.leaf }) do
+        counts[name] = (counts[name] or 0) + flow.waiting
+      end
+    end
+  end
+  return counts
+end
+
+local function breaker_of(call, a)
+  if not a or (a.bo or 0) == 0 then return 0 end
+  return call.meta.now_ms < a.bo and 1 or 2
+end
+
+local function node_state(call, name, queued)
+  local config, record = node_configs(call, { name })[1], node_of(call, name)
+  local a, wall = record.a, call.meta.wall_ms
+  local stopped = false
+  for class = 1, 4 do stopped = stopped or stop_of(config, class, wall) ~= nil end
+  local frozen = a and (a.fz or 0) > wall and a.fz or -1
+  local concurrency = a and a.c or config[NODE_MIN] >= 0 and
+    clamp(config[NODE_START], config[NODE_MIN], config[NODE_CONCURRENCY]) or config[NODE_CONCURRENCY]
+  local node = { name, record.i, concurrency, stopped and 1 or 0, queued[name] or 0, frozen, breaker_of(call, a) }
+  for _, limit in ipairs(config[NODE_LIMITS]) do node[#node + 1] = usage_of(call, record, limit) end
+  return node
+end
+
 local function snapshot(KEYS)
   local call = open(KEYS)
   local tree = read_tree(call)
   if not tree then return nil end
+  queue.prepare(call)
   local reply = { call.meta.epoch, tree[4], tree[5], tree[6], tree[7], call.meta.wall_ms,
     redis.call('ZCARD', call.keys.expiries) }
+  local queued = queued_by_node(call)
   for _, name in ipairs(unpack_record(redis.call('HGET', call.keys.config, 'o'))) do
-    local config, record = node_configs(call, { name })[1], node_of(call, name)
-    local node = { name, record.i, config[NODE_CONCURRENCY], config[NODE_STOPPED] }
-    for _, limit in ipairs(config[NODE_LIMITS]) do node[#node + 1] = usage_of(call, record, limit) end
-    reply[#reply + 1] = node
+    reply[#reply + 1] = node_state(call, name, queued)
   end
   return reply
 end

@@ -6,6 +6,9 @@ import { run } from '#test/cluster/command.ts';
 import { isAlive } from '#test/cluster/process-identity.ts';
 import { readResidue, stateRoot } from '#test/cluster/residue.ts';
 
+/** Made by mount(8) when it runs on a machine for the first time, for good. */
+const FOR_EVER = 'file /run/mount';
+
 const SYSCTLS = [
   'vm/overcommit_memory',
   'vm/panic_on_oom',
@@ -66,8 +69,21 @@ function marksOfOthers(): RegExp[] {
   return marks.length > 0 ? [...marks, new RegExp(`^file ${stateRoot()}(/[a-z-]+)?$`)] : marks;
 }
 
-function cgroups(folder: string): string[] {
-  return subfolders(folder).flatMap((name) => [`cgroup ${folder}/${name}`, ...cgroups(`${folder}/${name}`)]);
+/** A cluster's groups lie at the top; groups of others have groups of their own below them, which come and go. */
+const NAMED_BY_CLUSTERS = /glmquota|kube|containerd|runc|pod/;
+
+function cgroups(): string[] {
+  const root = '/sys/fs/cgroup';
+  const tops = subfolders(root).flatMap((name) => [
+    name,
+    ...subfolders(`${root}/${name}`).map((sub) => `${name}/${sub}`),
+  ]);
+  const named = tops.filter((path) => NAMED_BY_CLUSTERS.test(path)).flatMap((path) => below(`${root}/${path}`));
+  return [...tops.map((path) => `cgroup ${root}/${path}`), ...named];
+}
+
+function below(folder: string): string[] {
+  return subfolders(folder).flatMap((name) => [`cgroup ${folder}/${name}`, ...below(`${folder}/${name}`)]);
 }
 
 /** None of a folder that somebody removed since it was listed. */
@@ -118,9 +134,11 @@ export async function tracesOfMachine(): Promise<Set<string>> {
     ...lines('route', routes),
     ...lines('namespace', namespaces),
     ...lines('nft', nft),
-    ...cgroups('/sys/fs/cgroup'),
+    ...cgroups(),
     ...SYSCTLS.map((name) => `sysctl ${name} ${read(`/proc/sys/${name}`).trim()}`),
-    ...['/run', '/var/lib', '/etc/cni', '/var/log'].flatMap((folder) => files(folder, 2)),
+    ...['/run', '/var/lib', '/etc/cni', '/var/log']
+      .flatMap((folder) => files(folder, 2))
+      .filter((line) => line !== FOR_EVER),
     ...['clusters', 'api-servers'].flatMap((kind) => files(join(stateRoot(), kind), 2)),
     ...files('/tmp', 1).filter((file) => /kube|helm|containerd/.test(file)),
   ];

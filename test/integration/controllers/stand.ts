@@ -95,6 +95,7 @@ export class Stand implements AsyncDisposable {
         connection: connections[0],
         leaseConnection: connections[1],
         engine: wrap(createAdminEngine({ redis: link })),
+        redis: null,
         ping: async () => void (await link.ping()),
         lease: { namespace, name: 'glmquota-controller' },
         checkpointPrefix: 'glmquota-checkpoint-',
@@ -149,7 +150,13 @@ export class Stand implements AsyncDisposable {
   }
 
   async account(key: Required<ObjectKey>, spec: Record<string, unknown> = {}): Promise<void> {
-    const whole = { billing: 'CodingPlan', region: 'International', credentialSecretRef: { name: 'key' }, ...spec };
+    const whole = {
+      billing: 'CodingPlan',
+      region: 'International',
+      credentialSecretRef: { name: 'key' },
+      waiting: { mode: 'Reject' },
+      ...spec,
+    };
     await this.#apply(GLM_ACCOUNTS, { apiVersion: API_VERSION, kind: 'GLMAccount', metadata: key, spec: whole });
   }
 

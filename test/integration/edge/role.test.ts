@@ -11,7 +11,7 @@ import { createCell } from '#sidecar/base/cell.ts';
 import { systemClock } from '#sidecar/base/clock.ts';
 import { createLog, type Log } from '#sidecar/base/log.ts';
 import { createRegistry } from '#sidecar/base/metrics.ts';
-import type { SidecarSnapshot } from '#sidecar/control/terms.ts';
+import type { RedisAccess } from '#operator/edge/terms.ts';
 import { ENGINE_VERSION } from '#sidecar/engine/library.ts';
 import { Channel } from '#sidecar/rpc/channel.ts';
 import { createClient } from '#sidecar/rpc/client.ts';
@@ -74,6 +74,7 @@ async function startEdgeRole(injectorConfiguration: string | null = null): Promi
     ...clock,
     sleep: (ms: number, signal?: AbortSignal) => clock.sleep(stop.signal.aborted ? 0 : ms, signal),
   };
+  const redisSettings = { url: stand.redis.url, username: null, password: null, caPem: null };
   const running = runEdgeRole(
     {
       client: stand.client,
@@ -93,12 +94,7 @@ async function startEdgeRole(injectorConfiguration: string | null = null): Promi
       operatorNamespace: 'glmquota',
       allowedOrigins: [],
       engine: stand.engine,
-      redis: createCell<SidecarSnapshot['redis'] | null>({
-        url: stand.redis.url,
-        username: null,
-        password: null,
-        caPem: null,
-      }),
+      redis: createCell<RedisAccess | null>(() => redisSettings),
       host: '127.0.0.1',
       ports: { health: 0, webhook: 0, control: 0 },
       clock: quick,

@@ -3,12 +3,10 @@ import { expect, onTestFinished, test } from 'vitest';
 import { AppError } from '#sidecar/base/errors.ts';
 import { createAdminEngine, createSidecarEngine } from '#sidecar/engine/client.ts';
 import { connectRedis, type RedisConnection, type RedisSettings } from '#sidecar/engine/connect.ts';
-import { configKey, functionKeys, sidecarAcl } from '#sidecar/engine/keys.ts';
-import { encodeTree } from '#sidecar/engine/tree.ts';
+import { parseRedisUrl } from '#sidecar/engine/redis-url.ts';
 import { node, limit, request, settlement, treeOf, TREE_KEY } from '#test/support/engine.ts';
 import { startRedis, type TestRedis, type TestRedisOptions } from '#test/support/redis.ts';
 
-const OTHER_TREE = 'bcdefghijklmnopqrstuvwxyza';
 const revision = { leaseCreatedMs: 1, transitions: 0, generation: 1 };
 const tree = treeOf([node('account', null, { concurrency: 2, limits: [limit('five-hour', 5)] })]);
 
@@ -40,61 +38,6 @@ async function configured(server: TestRedis) {
   return admin;
 }
 
-test("a sidecar's user may do a sidecar's calls over TLS, and nothing else", async () => {
-  const server = await start({ tls: true });
-  const admin = await configured(server);
-  await root(server).call('ACL', 'SETUSER', 'sidecar', 'reset', 'on', '>secret', ...sidecarAcl());
-  const { redis } = await connect(server, { username: 'sidecar', password: 'secret' });
-  const sidecar = createSidecarEngine({ redis, treeKey: TREE_KEY });
-
-  const grant = await sidecar.acquire(request('1'));
-  if (grant.kind !== 'granted') throw new Error(JSON.stringify(grant));
-  expect(await sidecar.claim(grant)).toBe(true);
-  expect(await sidecar.beat({ owner: 'pod-1', epoch: grant.epoch, leases: [grant] })).toMatchObject({ lost: [] });
-  const registration = {
-    owner: 'pod-1',
-    leases: [{ lease: grant, request: request('1'), sent: true }],
-    disclaimed: ['2'],
-  };
-  expect(await sidecar.register(registration)).toEqual({ epoch: grant.epoch });
-  expect(await sidecar.settle([settlement('1', grant.fence)])).toMatchObject([{ kind: 'settled' }]);
-  await sidecar.cancel('3');
-  expect(await sidecar.snapshot()).toMatchObject({ leases: 0, revision });
-
-  const refused = createAdminEngine({ redis });
-  await expect(refused.configure(tree, { ...revision, generation: 2 })).rejects.toMatchObject({ code: 'forbidden' });
-  await expect(refused.loadLibrary()).rejects.toMatchObject({ code: 'forbidden' });
-  const encoded = encodeTree(tree);
-  const newer = [...encoded.account, '9', '0', '1', 'hash', '', ...encoded.body];
-  const attempts: [string, ...string[]][] = [
-    ['FLUSHALL'],
-    ['HSET', configKey(TREE_KEY), 't', 'mine'],
-    ['DEL', configKey(TREE_KEY)],
-    ['FCALL', 'q1_configure', '7', ...functionKeys(TREE_KEY), ...newer],
-    ['GET', 'another key'],
-    ['KEYS', '*'],
-    ['EVAL', 'return 1', '0'],
-    ['CONFIG', 'GET', '*'],
-    ['ACL', 'LIST'],
-    ['SUBSCRIBE', 'x'],
-  ];
-  for (const attempt of attempts) await expect(redis.call(...attempt)).rejects.toThrow(/NOPERM|can't (run|access)/);
-  expect(await redis.hexists(configKey(TREE_KEY), 't').catch(() => 'refused')).toBe('refused');
-  expect(await admin.snapshot(TREE_KEY)).toMatchObject({ revision });
-});
-
-test("a sidecar's user may be bound to its own trees", async () => {
-  const server = await start();
-  await configured(server);
-  await root(server).call('ACL', 'SETUSER', 'sidecar', 'reset', 'on', '>secret', ...sidecarAcl([TREE_KEY]));
-  const { redis } = await connect(server, { username: 'sidecar', password: 'secret' });
-  expect(await createSidecarEngine({ redis, treeKey: TREE_KEY }).acquire(request('1'))).toMatchObject({
-    kind: 'granted',
-  });
-  const foreign = createSidecarEngine({ redis, treeKey: OTHER_TREE });
-  await expect(foreign.acquire(request('1'))).rejects.toMatchObject({ code: 'forbidden' });
-});
-
 test('F1 with memory full nothing is granted, and everything that gives back still works', async () => {
   const server = await start();
   const admin = await configured(server);
@@ -108,7 +51,9 @@ test('F1 with memory full nothing is granted, and everything that gives back sti
   await root(server).config('SET', 'maxmemory', '1');
   await expect(sidecar.acquire(request('3'))).rejects.toMatchObject({ code: 'unavailable', transient: true });
   expect(await sidecar.claim(first!)).toBe(true);
-  expect(await sidecar.beat({ owner: 'pod-1', epoch: null, leases: [first!, second!] })).toMatchObject({ lost: [] });
+  expect(await sidecar.beat({ owner: 'pod-1', epoch: null, leases: [first!, second!], waiters: [] })).toMatchObject({
+    lost: [],
+  });
   expect(await sidecar.settle([settlement('1', first!.fence)])).toMatchObject([{ kind: 'settled' }]);
   await sidecar.cancel('2');
   expect(await sidecar.register({ owner: 'pod-1', leases: [], disclaimed: ['4'] })).toMatchObject({
@@ -163,12 +108,55 @@ test('a missing library or tree is unavailable, not an internal error', async ()
 
 test.each([
   ['redis://redis.example:6379', /loopback/],
+  ['redis+sentinel://127.0.0.1,redis.example/main', /loopback/],
+  ['redis+cluster://127.0.0.1:1,redis.example:2', /loopback/],
   ['rediss://user:secret@redis.example:6379', /credentials/],
+  ['rediss+sentinel://a:1,user:secret@b:2/main', /credentials/],
   ['http://127.0.0.1', /rediss:/],
+  ['rediss://a:1,b:2', /rediss:/],
+  ['rediss+cluster://a:1,:2', /rediss:/],
+  ['rediss://', /rediss:/],
+  ['rediss+raft://a', /rediss:/],
+  ['rediss://a:99999', /rediss:/],
   ['rediss://redis.example:6379/x', /database/],
+  ['rediss+cluster://a:1/1', /database/],
+  ['rediss+sentinel://a:1,b:2', /name of the master/],
 ])('the Redis URL %s is refused', (url, message) => {
   const settings = { url, username: null, password: null, caPem: null };
   const open = () => connectRedis(settings, { name: 'test', onError: () => undefined });
   expect(open).toThrow(message);
   expect(open).toThrow(AppError);
+});
+
+test.each([
+  ['rediss://a', { kind: 'single', tls: true, hosts: [{ host: 'a', port: 6379 }], master: '', db: 0 }],
+  ['redis://[::1]:1/3', { kind: 'single', tls: false, hosts: [{ host: '::1', port: 1 }], master: '', db: 3 }],
+  [
+    'rediss+sentinel://a,b:2/my-main',
+    {
+      kind: 'sentinel',
+      tls: true,
+      hosts: [
+        { host: 'a', port: 26379 },
+        { host: 'b', port: 2 },
+      ],
+      master: 'my-main',
+      db: 0,
+    },
+  ],
+  [
+    'rediss+cluster://a.b.svc:1,[fd00::1]',
+    {
+      kind: 'cluster',
+      tls: true,
+      hosts: [
+        { host: 'a.b.svc', port: 1 },
+        { host: 'fd00::1', port: 6379 },
+      ],
+      master: '',
+      db: 0,
+    },
+  ],
+])('the Redis URL %s names its hosts', (url, place) => {
+  expect(parseRedisUrl(url)).toEqual(place);
 });

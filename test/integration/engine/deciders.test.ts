@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { limit, node, NOTHING, ONE, START_MS, TREE_KEY, treeOf } from '#test/support/engine.ts';
+import { HELD, limit, node, NOTHING, ONE, request, START_MS, TREE_KEY, treeOf } from '#test/support/engine.ts';
 import { useEngine } from './fixture.ts';
 
 const rules = useEngine();
@@ -73,11 +73,7 @@ test('W2 after all was lost, a registration puts running leases back and nothing
   const settled = await rules.settle(grant);
   expect(settled).toMatchObject({ kind: 'epoch' });
   const lease = { id: '1', fence: grant.fence, epoch: grant.epoch };
-  const request = { id: '1', owner: 'pod-1', leaf: 'account', model: 'm', generation: 1, epoch: null, reserve: ONE };
-  const registration = {
-    owner: 'pod-1',
-    leases: [{ lease, request: { ...request, maxRuntimeMs: 60_000 }, sent: true }],
-  };
+  const registration = { owner: 'pod-1', leases: [{ lease, request: request('1'), sent: true }] };
   for (const _twice of [1, 2]) await rules.engine.sidecar.register({ ...registration, disclaimed: [] });
   expect(await rules.acquire('2')).toMatchObject({ reason: 'Concurrency', used: 1 });
   expect(await rules.settle(grant)).toMatchObject({ kind: 'settled' });
@@ -153,7 +149,7 @@ test('inv-I5, inv-I6 asking twice charges once, and a cancelled id is never gran
 });
 
 test('a stopped node grants nothing below it', async () => {
-  await rules.engine.configure([node('account', null), node('quota:a/leaf', 'account', { stopped: true })]);
+  await rules.engine.configure([node('account', null), node('quota:a/leaf', 'account', { stops: HELD })]);
   expect(await rules.acquire('1', { leaf: 'quota:a/leaf' })).toMatchObject({ reason: 'Stopped', node: 'quota:a/leaf' });
   expect(await rules.acquire('2')).toMatchObject({ kind: 'granted' });
 });

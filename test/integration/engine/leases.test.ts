@@ -18,7 +18,7 @@ async function pass(ms: number): Promise<void> {
 }
 
 const beat = (owner: string, ...grants: Grant[]) =>
-  rules.engine.sidecar.beat({ owner, epoch: null, leases: grants.map(ref) });
+  rules.engine.sidecar.beat({ owner, epoch: null, leases: grants.map(ref), waiters: [] });
 
 test('T1 a clock set back neither extends leases nor opens the rate, and a clock set forward changes no answer', async () => {
   const rate = { intervalUs: 60_000_000, burst: 1 };
@@ -111,7 +111,7 @@ test.each(['beat', 'acquire', 'settle'] as const)('W2 a %s of an older epoch exp
   const { sidecar } = rules.engine;
   const leases = [ref(grant)];
   const answers = {
-    beat: () => sidecar.beat({ owner: 'pod-1', epoch: grant.epoch, leases }),
+    beat: () => sidecar.beat({ owner: 'pod-1', epoch: grant.epoch, leases, waiters: [] }),
     acquire: () => rules.acquire('2', { epoch: grant.epoch }),
     settle: () => rules.settle({ ...grant, id: 'of a call before' }),
   };

@@ -9,7 +9,8 @@ import { createLeaseDesk } from '#sidecar/leases/desk.ts';
 import { Gateway } from '#sidecar/proxy/gateway.ts';
 import { ProxyServer } from '#sidecar/proxy/server.ts';
 import { createUpstreams } from '#sidecar/proxy/upstream.ts';
-import { metricsForTest, quiet, ScriptedEngine, snapshotOf } from '#test/unit/leases/fixtures.ts';
+import { metricsForTest, quiet, snapshotOf } from '#test/unit/leases/fixtures.ts';
+import { ScriptedEngine } from '#test/unit/leases/scripted-engine.ts';
 
 export interface TestGateway extends AsyncDisposable {
   readonly port: number;
@@ -35,6 +36,9 @@ export async function startGateway(options: TestGatewayOptions): Promise<TestGat
   const base = snapshotOf(options.binding);
   const errors = [
     { code: '1302', class: 'Concurrency' },
+    { code: '1303', class: 'Rate' },
+    { code: '1305', class: 'Overload' },
+    { code: '1113', class: 'AccountStop' },
     { code: '1308', class: 'Quota' },
     { code: '1214', class: 'ClientError' },
   ] as const;

@@ -6,6 +6,7 @@ import type { SidecarSnapshot } from '#sidecar/control/terms.ts';
 import { hashName } from '#sidecar/base/ids.ts';
 import { createAdminEngine } from '#sidecar/engine/client.ts';
 import type { AdminEngine } from '#sidecar/engine/port.ts';
+import { node } from '#test/support/engine.ts';
 import type { AuditReport, LimitConfig, NodeConfig, Resource, TreeSnapshot } from '#sidecar/engine/terms.ts';
 import { defaultCatalog } from '#test/support/default-catalog.ts';
 import { SimulatorControl } from '#test/support/glm-simulator/control.ts';
@@ -148,6 +149,13 @@ export class World implements AsyncDisposable {
         currency: 'USD',
         perAgentConcurrency: null,
         maxRuntimeMs: HOUR_MS,
+        waiting: { mode: 'Reject', maxWaitMs: 0 },
+        class: { default: 'Normal', max: 'High' },
+        attributes: {},
+        drained: false,
+        durability: 'Async',
+        onStoreFailure: { policy: 'Closed', localSharePercent: 50, maxDurationMs: 300_000 },
+        retry: { maxAttempts: 1, baseDelayMs: 1000, factorPermille: 2000, maxDelayMs: 30_000 },
         ...this.#options.binding,
       },
       catalog,
@@ -174,12 +182,11 @@ function nodesOf({ concurrency = 4, requests = PLENTY }: WorldOptions): NodeConf
     amount: resource === 'Requests' ? requests : PLENTY,
     window: { type: 'Anchored', durationMs: 5 * HOUR_MS },
   }));
-  const node = { concurrency: null, rate: null, limits: [], stopped: false };
   return [
-    { ...node, name: 'account', parent: null, limits },
-    { ...node, name: 'model:glm-5.3', parent: 'account', concurrency },
-    { ...node, name: 'model:other', parent: 'account', concurrency },
-    { ...node, name: LEAF, parent: 'account' },
+    node('account', null, { limits }),
+    node('model:glm-5.3', 'account', { concurrency }),
+    node('model:other', 'account', { concurrency }),
+    node(LEAF, 'account'),
   ];
 }
 

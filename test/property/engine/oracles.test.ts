@@ -113,7 +113,7 @@ async function play(nodes: readonly NodeConfig[], all: readonly Call[], faulty =
     await settleUntil(nowMs);
     await engine.setUs(nowMs * 1000);
     const leases = running.filter(({ lost }) => !(lost && faulty)).map(({ id, fence }) => ({ id, fence, epoch: 0 }));
-    await engine.sidecar.beat({ owner: 'pod-1', epoch: null, leases });
+    await engine.sidecar.beat({ owner: 'pod-1', epoch: null, leases, waiters: [] });
     const reserve = { ...NOTHING, requests: 1, inputTokens: 6 };
     const verdict = await engine.sidecar.acquire(request(`call-${index}`, { reserve }));
     if (verdict.kind !== 'granted') continue;

@@ -12,7 +12,7 @@ import { createCell } from '#sidecar/base/cell.ts';
 import { systemClock } from '#sidecar/base/clock.ts';
 import { createLog } from '#sidecar/base/log.ts';
 import { createRegistry } from '#sidecar/base/metrics.ts';
-import type { SidecarSnapshot } from '#sidecar/control/terms.ts';
+import type { RedisAccess } from '#operator/edge/terms.ts';
 import { watchSource } from '#sidecar/control/watch-source.ts';
 import { Channel } from '#sidecar/rpc/channel.ts';
 import { createClient } from '#sidecar/rpc/client.ts';
@@ -72,7 +72,7 @@ export async function startTestEdge(change: Partial<EdgeOptions> = {}): Promise<
     world,
     caches: world,
     revisions,
-    redis: createCell<SidecarSnapshot['redis'] | null>(exampleSnapshot().redis),
+    redis: createCell<RedisAccess | null>(() => exampleSnapshot().redis),
     ready: createCell(true),
     clock: systemClock,
     log,

@@ -10,7 +10,8 @@ import { createLeaseDesk } from '#sidecar/leases/desk.ts';
 import type { LeaseDesk } from '#sidecar/leases/terms.ts';
 import type { RpcClient } from '#sidecar/rpc/handlers.ts';
 import { serve } from '#test/support/rpc/serving.ts';
-import { ManualClock, metricsForTest, quiet, ScriptedEngine, snapshotOf } from '#test/unit/leases/fixtures.ts';
+import { ManualClock, metricsForTest, quiet, snapshotOf } from '#test/unit/leases/fixtures.ts';
+import { ScriptedEngine } from '#test/unit/leases/scripted-engine.ts';
 
 export interface Service {
   readonly client: RpcClient<typeof LeaseService>;
@@ -43,6 +44,7 @@ export async function service(
       return desk.admit(call, signal);
     },
     drain: (signal) => desk.drain(signal),
+    waiting: () => desk.waiting(),
     get inFlight() {
       return desk.inFlight;
     },

@@ -147,5 +147,20 @@ test('amounts of a call: one request, one prompt, its tokens, and the price of t
     cachedTokens: 2000,
     outputTokens: 300,
     ...price(plan, { ...call, model: 'glm-5.3-flash' }),
+    costUnits: 0,
+    runtimeSeconds: 1,
   });
+});
+
+test('a call counts the cost units its caller declares, and its run time in begun seconds', () => {
+  const call = { model: 'glm-4.7', usage: usage(1, 0, 1), atMs: PEAK, currency: 'USD' } as const;
+  expect(amountsOf(plan, { ...call, costUnits: 12, runtimeSeconds: 2.01 })).toMatchObject({
+    costUnits: 12,
+    runtimeSeconds: 3,
+  });
+});
+
+test('a call that declares no run time reserves a second, so that a used-up window refuses it', () => {
+  const call = { model: 'glm-4.7', usage: usage(1, 0, 1), atMs: PEAK, currency: 'USD' } as const;
+  expect(amountsOf(plan, { ...call, runtimeSeconds: 0 }).runtimeSeconds).toBe(1);
 });

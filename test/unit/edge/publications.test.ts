@@ -1,9 +1,8 @@
 import { expect, test } from 'vitest';
 import { Publications } from '#operator/edge/publications.ts';
-import type { TreeState } from '#operator/edge/terms.ts';
+import type { RedisAccess, TreeState } from '#operator/edge/terms.ts';
 import { createCell } from '#sidecar/base/cell.ts';
 import { decodeSnapshot } from '#sidecar/control/decode.ts';
-import type { SidecarSnapshot } from '#sidecar/control/terms.ts';
 import { DEMANDS, exampleSnapshot, VERSION } from '#test/support/control/snapshots.ts';
 import { TestRevisions, TestWorld, teamQuota } from '#test/support/edge/world.ts';
 
@@ -19,9 +18,14 @@ const problems = [{ path: 'spec', message: 'is no object' }];
 const UNPARSED_ACCOUNT = { kind: 'GLMAccount', namespace: 'glm', name: 'max', uid: 'uid-max', problems } as const;
 const UNPARSED_QUOTA = { kind: 'GLMQuota', namespace: 'glm', name: 'team-a', uid: '', problems } as const;
 
+function fail(): never {
+  throw new Error('asked for the access of another tree');
+}
+
 function publishing() {
   const world = new TestWorld();
-  const redis = createCell<SidecarSnapshot['redis'] | null>(exampleSnapshot().redis);
+  const settings = exampleSnapshot().redis;
+  const redis = createCell<RedisAccess | null>((tree) => (tree === world.treeKey ? settings : fail()));
   const compared: boolean[] = [];
   const tree = { state: world.stateOf(1) as TreeState | null };
   const trees = { state: () => tree.state, compare: (_: string, same: boolean) => void compared.push(same) };
@@ -119,7 +123,8 @@ test('a changed key of the vendor and changed access to Redis are published unde
   world.credentialInCache = { apiKey: 'rotated', origin: null, caPem: null };
   const rotated = decide();
   expect(rotated.kind === 'ready' && rotated.snapshot.upstream?.apiKey).toBe('rotated');
-  redis.set({ url: 'rediss://other:6379', username: null, password: null, caPem: null });
+  const other = { url: 'rediss://other:6379', username: null, password: null, caPem: null };
+  redis.set(() => other);
   const moved = decide();
   expect(moved.kind === 'ready' && moved.snapshot.redis?.url).toBe('rediss://other:6379');
 });

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { AppError, CODES } from '#sidecar/base/errors.ts';
+import { DENY_REASONS } from '#sidecar/engine/terms.ts';
 import { destinationOf } from '#sidecar/glm/paths.ts';
 import { refuseDenial, refuseDestination, refuseError, refuseUnavailable } from '#sidecar/glm/refusal.ts';
 import { SURFACES } from '#sidecar/glm/terms.ts';
@@ -78,8 +79,16 @@ describe('a denial', () => {
     ['Concurrency', true],
     ['PerAgent', true],
     ['Rate', true],
+    ['Waiting', true],
+    ['QueueFull', true],
+    ['Breaker', true],
+    ['Learning', true],
     ['Window', false],
+    ['Frozen', false],
     ['Stopped', false],
+    ['PerCall', false],
+    ['Draining', false],
+    ['Gone', false],
   ] as const)('for %s without a known end: soon again %s', (reason, soon) => {
     const { headers } = refuseDenial('OpenAI', { ...denial, reason, used: 0, retryAtMs: null }, NOW);
     expect('retry-after' in headers).toBe(soon);
@@ -98,6 +107,27 @@ describe('a denial', () => {
   test('of a limit of nothing is final', () => {
     const { headers } = refuseDenial('OpenAI', { ...denial, used: 9, amount: 0, retryAtMs: null }, NOW);
     expect(headers['x-should-retry']).toBe('false');
+  });
+
+  test.each([
+    ['Learning', 503],
+    ['Draining', 503],
+    ['Gone', 403],
+    ['QueueFull', 429],
+  ] as const)('for %s has status %i, and only a 429 looks like a used-up plan', (reason, status) => {
+    const refusal = refuseDenial('Anthropic', { ...denial, reason, retryAtMs: NOW + 3_600_000 }, NOW);
+    expect(refusal.status).toBe(status);
+    expect(refusal.headers['anthropic-ratelimit-unified-status']).toBe(status === 429 ? 'rejected' : undefined);
+  });
+
+  test.each(DENY_REASONS)('for %s says so in a sentence of its own', (reason) => {
+    const texts = DENY_REASONS.map((each) => refuseDenial('OpenAI', { ...denial, reason: each }, NOW).body);
+    const { body } = refuseDenial('OpenAI', { ...denial, reason }, NOW);
+    expect(texts.filter((text) => text === body)).toHaveLength(1);
+  });
+
+  test('for a pause does not blame the rate', () => {
+    expect(refuseDenial('OpenAI', { ...denial, reason: 'Rate', limit: 'pause' }, NOW).body).toContain('pauses');
   });
 
   test('cannot break the header of a strange name', () => {

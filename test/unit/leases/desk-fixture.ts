@@ -2,9 +2,12 @@ import { createCell } from '#sidecar/base/cell.ts';
 import type { SidecarSnapshot } from '#sidecar/control/terms.ts';
 import { createLeaseDesk } from '#sidecar/leases/desk.ts';
 import type { HeldLease } from '#sidecar/leases/terms.ts';
-import { ManualClock, metricsForTest, quiet, ScriptedEngine, snapshotOf } from './fixtures.ts';
+import { ManualClock, metricsForTest, quiet, snapshotOf } from './fixtures.ts';
+import { ScriptedEngine } from './scripted-engine.ts';
 
 export const ESTIMATE = { inputTokens: 1000, cachedTokens: 0, outputTokens: 500 };
+/** How a call ends that the vendor answered to the end. */
+export const WHOLE = { outcome: 'completed', usage: ESTIMATE, responseModel: null } as const;
 export const CALL = { model: 'glm-5.2', estimate: ESTIMATE };
 export const never = new AbortController().signal;
 
@@ -35,6 +38,9 @@ export function deskWith(snapshot: SidecarSnapshot | null = snapshotOf()) {
   open.push(desk);
   return { clock, engine, snapshots, desk, closed, failToOpen, registry };
 }
+
+/** A quota whose calls wait up to a minute. */
+export const PATIENT = { waiting: { mode: 'UntilWindow', maxWaitMs: 60_000 } } as const;
 
 export async function admitted(desk: ReturnType<typeof deskWith>['desk']): Promise<HeldLease> {
   const admission = await desk.admit(CALL, never);

@@ -1,6 +1,6 @@
 import { afterEach, expect, test } from 'vitest';
 import { settled, snapshotOf } from './fixtures.ts';
-import { admitted, CALL, closeDesks, deskWith, ESTIMATE, never } from './desk-fixture.ts';
+import { admitted, CALL, closeDesks, deskWith, never, WHOLE } from './desk-fixture.ts';
 
 afterEach(closeDesks);
 
@@ -28,7 +28,7 @@ test('the per-agent limit is checked before Redis and freed as soon as a call en
   const lease = await admitted(desk);
   expect(await desk.admit(CALL, never)).toMatchObject({ kind: 'denied', reason: 'PerAgent', used: 1, amount: 1 });
   expect(engine.asked).toHaveLength(1);
-  void lease.settle('completed', ESTIMATE, null);
+  void lease.settle(WHOLE);
   await admitted(desk);
 });
 
@@ -138,7 +138,7 @@ test('another tree gets a session of its own; the old one is closed when its las
   expect(new Set(engine.asked.map(({ owner }) => owner)).size).toBe(2);
   await clock.advance(10_000);
   expect(closed).toEqual([]);
-  await lease.settle('completed', ESTIMATE, null);
+  await lease.settle(WHOLE);
   await clock.advance(2000);
   expect(closed).toEqual(['tree']);
 });

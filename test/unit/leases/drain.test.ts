@@ -1,29 +1,26 @@
 import { afterEach, expect, test } from 'vitest';
 import { AppError } from '#sidecar/base/errors.ts';
 import { settled } from './fixtures.ts';
-import { admitted, CALL, closeDesks, deskWith, ESTIMATE, never } from './desk-fixture.ts';
+import { admitted, CALL, closeDesks, deskWith, never, WHOLE } from './desk-fixture.ts';
 
 afterEach(closeDesks);
 
 test('draining settles everything in one call: by what callers saw, by the reserve, or not at all', async () => {
   const { desk, engine } = deskWith();
-  const [listening, silent, unused, cut] = [
-    await admitted(desk),
-    await admitted(desk),
-    await admitted(desk),
-    await admitted(desk),
-  ];
-  for (const lease of [listening, silent, cut]) await lease.start(never);
-  const seen = { inputTokens: 10, cachedTokens: 0, outputTokens: 3 };
-  listening.signal.addEventListener('abort', () => void listening.settle('brokeMidStream', seen, null));
-  void cut.settle('brokeMidStream', { ...seen, outputTokens: 9 }, null, { cutByUs: true });
+  const [listening, silent, unused] = [await admitted(desk), await admitted(desk), await admitted(desk)];
+  for (const lease of [listening, silent]) await lease.start(never);
+  const seen = {
+    ...WHOLE,
+    outcome: 'brokeMidStream',
+    usage: { inputTokens: 10, cachedTokens: 0, outputTokens: 3 },
+  } as const;
+  listening.signal.addEventListener('abort', () => void listening.settle(seen));
   await desk.drain(never);
-  expect(engine.settleCalls).toEqual([4]);
+  expect(engine.settleCalls).toEqual([3]);
   const byId = new Map(engine.settled.map((each) => [each.id, each]));
   expect(byId.get(listening.id)).toMatchObject({ outcome: 'brokeMidStream', actual: { outputTokens: 3 } });
   expect(byId.get(silent.id)).toMatchObject({ outcome: 'brokeMidStream', actual: engine.asked[1]?.reserve });
   expect(byId.get(unused.id)).toMatchObject({ outcome: 'neverSent' });
-  expect(byId.get(cut.id)).toMatchObject({ outcome: 'brokeMidStream', actual: { outputTokens: 9 } });
   expect(await desk.admit(CALL, never)).toMatchObject({ kind: 'unavailable' });
 });
 
@@ -64,7 +61,7 @@ test('a settlement whose delivery fails while the process drains is delivered ag
   const gate = Promise.withResolvers<never>();
   const settleNow = engine.settle.bind(engine);
   engine.settle = () => gate.promise;
-  void lease.settle('completed', ESTIMATE, null);
+  void lease.settle(WHOLE);
   const draining = desk.drain(never);
   await settled();
   engine.settle = settleNow;

@@ -1,7 +1,7 @@
 import { afterEach, expect, test } from 'vitest';
 import { AppError } from '#sidecar/base/errors.ts';
 import { settled, snapshotOf } from './fixtures.ts';
-import { admitted, CALL, closeDesks, deskWith, ESTIMATE, never } from './desk-fixture.ts';
+import { admitted, CALL, closeDesks, deskWith, never, WHOLE } from './desk-fixture.ts';
 
 afterEach(closeDesks);
 
@@ -10,7 +10,7 @@ test('a settlement that cannot be delivered is kept and delivered with a later b
   const lease = await admitted(desk);
   await lease.start(never);
   engine.down = true;
-  await expect(lease.settle('completed', ESTIMATE, 'glm-5.3')).resolves.toEqual({ late: false });
+  await expect(lease.settle({ ...WHOLE, responseModel: 'glm-5.3' })).resolves.toEqual({ late: false });
   await clock.advance(6000);
   expect(engine.settled).toEqual([]);
   engine.down = false;
@@ -29,7 +29,7 @@ test('a settlement that meets a new epoch is registered and sent again', async (
     first = false;
     return { kind: 'epoch', epoch: 2 };
   };
-  expect(await lease.settle('completed', ESTIMATE, null)).toEqual({ late: true });
+  expect(await lease.settle(WHOLE)).toEqual({ late: true });
   expect(engine.registered[0]?.leases).toMatchObject([{ lease: { id: lease.id } }]);
 });
 
@@ -37,8 +37,8 @@ test('only the first of settle and cancel counts', async () => {
   const { desk, engine } = deskWith();
   const lease = await admitted(desk);
   await lease.start(never);
-  await lease.settle('completed', ESTIMATE, null);
-  await lease.settle('brokeMidStream', ESTIMATE, null);
+  await lease.settle(WHOLE);
+  await lease.settle({ ...WHOLE, outcome: 'brokeMidStream' });
   await lease.cancel();
   expect(engine.settled).toHaveLength(1);
   expect(engine.cancelled).toEqual([]);
@@ -48,7 +48,7 @@ test('outcomes that refund carry no use', async () => {
   const { desk, engine } = deskWith();
   const lease = await admitted(desk);
   await lease.start(never);
-  await lease.settle('refusedRate', ESTIMATE, null);
+  await lease.settle({ ...WHOLE, outcome: 'refusedRate' });
   expect(engine.settled[0]?.actual).toMatchObject({ requests: 0, inputTokens: 0, nanoCost: 0 });
 });
 
@@ -56,7 +56,7 @@ test('usage that no integer can hold is charged by the reservation', async () =>
   const { desk, engine } = deskWith();
   const lease = await admitted(desk);
   await lease.start(never);
-  await lease.settle('completed', { inputTokens: 2 ** 60, cachedTokens: 0, outputTokens: 0 }, null);
+  await lease.settle({ ...WHOLE, usage: { inputTokens: 2 ** 60, cachedTokens: 0, outputTokens: 0 } });
   expect(engine.settled[0]?.actual).toEqual(engine.asked[0]?.reserve);
 });
 
@@ -66,7 +66,7 @@ test('leases are beaten for three times a lifetime, and nothing is sent when the
   await clock.advance(16_000);
   expect(engine.beats).toBeGreaterThanOrEqual(2);
   await lease.start(never);
-  await lease.settle('completed', ESTIMATE, null);
+  await lease.settle(WHOLE);
   await clock.advance(6000);
   const { beats } = engine;
   await clock.advance(60_000);
@@ -89,7 +89,7 @@ test('a beat without an answer is given up after two seconds and tried again on 
 test('a lost lease that has not started is aborted and does not start', async () => {
   const { desk, engine, clock } = deskWith();
   const lease = await admitted(desk);
-  engine.onBeat = () => ({ kind: 'alive', epoch: 1, serverNowMs: engine.serverNowMs, lost: [lease.id] });
+  engine.onBeat = () => engine.alive({ lost: [lease.id] });
   await clock.advance(6000);
   expect(lease.signal.aborted).toBe(true);
   expect(await lease.start(never)).toBe(false);
@@ -99,12 +99,12 @@ test('a lost lease whose stream runs goes on, is put back and settles late', asy
   const { desk, engine, clock } = deskWith();
   const lease = await admitted(desk);
   await lease.start(never);
-  engine.onBeat = () => ({ kind: 'alive', epoch: 1, serverNowMs: engine.serverNowMs, lost: [lease.id] });
+  engine.onBeat = () => engine.alive({ lost: [lease.id] });
   await clock.advance(6000);
   expect(lease.signal.aborted).toBe(false);
   expect(engine.registered[0]?.leases).toMatchObject([{ lease: { id: lease.id }, sent: true }]);
   engine.onSettle = () => ({ kind: 'settled', late: true, overdraft: false });
-  expect(await lease.settle('completed', ESTIMATE, null)).toEqual({ late: true });
+  expect(await lease.settle(WHOLE)).toEqual({ late: true });
 });
 
 test('a lease that was not heard of for two beats is claimed before it starts, and does not start if it is gone', async () => {
@@ -129,17 +129,31 @@ test('a call is cut at its maxRuntime', async () => {
   expect(lease.signal.aborted).toBe(true);
 });
 
-test('a call that our side cut keeps its slot for two seconds, but not its place in the per-agent limit', async () => {
-  const { desk, engine, clock } = deskWith(snapshotOf({ perAgentConcurrency: 1 }));
+test('T6 a call that our side cut is settled at once, and its slot held for two seconds by Redis', async () => {
+  const { desk, engine } = deskWith(snapshotOf({ perAgentConcurrency: 1 }));
   const lease = await admitted(desk);
   await lease.start(never);
-  const settling = lease.settle('brokeMidStream', ESTIMATE, null, { cutByUs: true });
+  void lease.settle({ ...WHOLE, outcome: 'brokeMidStream', cutByUs: true });
   expect(desk.inFlight).toBe(0);
-  await clock.advance(1900);
-  expect(engine.settled).toEqual([]);
-  await clock.advance(200);
-  await settling;
-  expect(engine.settled).toHaveLength(1);
+  expect(engine.settled).toMatchObject([{ outcome: 'brokeMidStream', holdMs: 2000 }]);
+});
+
+test('T6 a cut call that never left holds nothing', async () => {
+  const { desk, engine } = deskWith();
+  const lease = await admitted(desk);
+  await lease.settle({ ...WHOLE, outcome: 'neverSent', cutByUs: true });
+  expect(engine.settled).toMatchObject([{ outcome: 'neverSent', holdMs: 0 }]);
+});
+
+test('a settlement counts the seconds the call ran, and what its caller declared', async () => {
+  const { desk, engine, clock } = deskWith();
+  const admission = await desk.admit({ ...CALL, costUnits: 7 }, never);
+  if (admission.kind !== 'admitted') throw new Error(admission.kind);
+  await admission.lease.start(never);
+  await clock.advance(2500);
+  await admission.lease.settle(WHOLE);
+  expect(engine.asked[0]?.reserve).toMatchObject({ costUnits: 7, runtimeSeconds: 1 });
+  expect(engine.settled[0]?.actual).toMatchObject({ costUnits: 7, runtimeSeconds: 3 });
 });
 
 test('a lease that beats kept alive starts without asking, however old its grant is', async () => {
@@ -163,7 +177,7 @@ test('a settlement on its way is not sent a second time by the beat', async () =
     await gate.promise;
     return settleNow(settlements);
   };
-  const settling = slow.settle('completed', ESTIMATE, null);
+  const settling = slow.settle(WHOLE);
   await clock.advance(12_000);
   gate.resolve();
   await settling;
@@ -215,7 +229,7 @@ test('a settlement that is refused for itself does not keep back the others', as
   const leases = [await admitted(desk), await admitted(desk), await admitted(desk)];
   for (const lease of leases) await lease.start(never);
   engine.down = true;
-  for (const lease of leases) await lease.settle('completed', ESTIMATE, null);
+  for (const lease of leases) await lease.settle(WHOLE);
   engine.down = false;
   engine.onSettle = ({ id }) => {
     if (id === leases[1]?.id) throw new AppError('invalid', 'not a settlement');

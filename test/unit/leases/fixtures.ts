@@ -2,11 +2,7 @@ import { createRegistry } from '#sidecar/base/metrics.ts';
 import { createLog } from '#sidecar/base/log.ts';
 import type { Clock } from '#sidecar/base/clock.ts';
 import type { SidecarSnapshot } from '#sidecar/control/terms.ts';
-import type { BeatReply } from '#sidecar/engine/port.ts';
-import type { AcquireRequest, Grant, Settlement, SettleReply, Verdict } from '#sidecar/engine/terms.ts';
-import type { LeaseEngine, OpenEngine } from '#sidecar/leases/metered-engine.ts';
 import { createSidecarMetrics } from '#sidecar/leases/metrics.ts';
-import { AppError } from '#sidecar/base/errors.ts';
 
 /** A clock that stands until the test moves it. Sleepers wake in order of their times. */
 export class ManualClock implements Clock {
@@ -73,93 +69,7 @@ export function metricsForTest() {
   return { registry, metrics: createSidecarMetrics(registry) };
 }
 
-/** An engine that answers as told and notes what it was asked; by default it grants and keeps everything. */
-export class ScriptedEngine implements LeaseEngine {
-  readonly asked: AcquireRequest[] = [];
-  readonly settled: Settlement[] = [];
-  readonly settleCalls: number[] = [];
-  readonly cancelled: string[] = [];
-  readonly registered: Parameters<LeaseEngine['register']>[0][] = [];
-  beats = 0;
-  claims = 0;
-  epoch = 1;
-  down = false;
-  serverNowMs = 5_000_000;
-  fence = 0;
-  onAcquire: (request: AcquireRequest) => Verdict | Promise<Verdict> = (request) => this.grant(request.id);
-  onBeat: () => BeatReply | Promise<BeatReply> = () => ({
-    kind: 'alive',
-    epoch: this.epoch,
-    serverNowMs: this.serverNowMs,
-    lost: [],
-  });
-  onSettle: (settlement: Settlement) => SettleReply = () => ({ kind: 'settled', late: false, overdraft: false });
-  onClaim: () => boolean = () => true;
-
-  grant(id: string): Grant {
-    const at = this.serverNowMs;
-    const fence = ++this.fence;
-    return { kind: 'granted', id, fence, epoch: this.epoch, grantedAtMs: at, serverNowMs: at, ttlMs: 15_000 };
-  }
-
-  async acquire(request: AcquireRequest): Promise<Verdict> {
-    this.asked.push(request);
-    this.#check();
-    return this.onAcquire(request);
-  }
-
-  async claim(): Promise<boolean> {
-    this.claims++;
-    this.#check();
-    return this.onClaim();
-  }
-
-  async settle(settlements: readonly Settlement[]): Promise<readonly SettleReply[]> {
-    this.#check();
-    this.settleCalls.push(settlements.length);
-    this.settled.push(...settlements);
-    return settlements.map((each) => this.onSettle(each));
-  }
-
-  async cancel(id: string): Promise<void> {
-    this.#check();
-    this.cancelled.push(id);
-  }
-
-  async beat(): Promise<BeatReply> {
-    this.beats++;
-    this.#check();
-    return this.onBeat();
-  }
-
-  async register(request: Parameters<LeaseEngine['register']>[0]): Promise<{ epoch: number }> {
-    this.#check();
-    this.registered.push(request);
-    return { epoch: this.epoch };
-  }
-
-  reconnects = 0;
-
-  /** As a connection that stands at once. */
-  opened(onClose: () => void = () => undefined): OpenEngine {
-    return {
-      engine: this,
-      ready: async () => undefined,
-      reconnect: async () => void this.reconnects++,
-      [Symbol.asyncDispose]: async () => onClose(),
-    };
-  }
-
-  async snapshot(): Promise<null> {
-    this.#check();
-    return null;
-  }
-
-  #check(): void {
-    if (this.down) throw new AppError('unavailable', 'Redis is away');
-  }
-}
-
+/** Calls are decided at once, and never repeated, unless a test says otherwise. */
 export function snapshotOf(change: Partial<SidecarSnapshot['binding']> = {}, generation = 7): SidecarSnapshot {
   return {
     revision: { leaseCreatedMs: 1, transitions: 0, generation },
@@ -171,6 +81,13 @@ export function snapshotOf(change: Partial<SidecarSnapshot['binding']> = {}, gen
       currency: 'USD',
       perAgentConcurrency: null,
       maxRuntimeMs: 3_600_000,
+      waiting: { mode: 'Reject', maxWaitMs: 0 },
+      class: { default: 'Normal', max: 'High' },
+      attributes: {},
+      drained: false,
+      durability: 'Async',
+      onStoreFailure: { policy: 'Closed', localSharePercent: 50, maxDurationMs: 300_000 },
+      retry: { maxAttempts: 4, baseDelayMs: 1000, factorPermille: 2000, maxDelayMs: 30_000 },
       ...change,
     },
     catalog: {

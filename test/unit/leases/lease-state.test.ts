@@ -14,6 +14,7 @@ function leaseAt(change: Partial<Lease> = {}): Lease {
     grantedAtMs: 500,
     serverNowMs: 500,
     ttlMs: TTL_MS,
+    warnings: [],
   } as const;
   return { ...leaseOf(request, grant, { askedMs: 100, answeredMs: 110 }), ...change };
 }

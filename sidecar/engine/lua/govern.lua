@@ -1,0 +1,113 @@
+-- govern: what only the operator does to a running tree: reclaim, drain, freeze, reset.
+--
+-- KEYS  as in keys.ts, and the config record
+-- ARGV  'reclaim', prefix, except ('' = nobody) | 'drain', process, 0|1 | 'freeze', node, until wall ms (-1 = open it)
+--       | 'reset', node, limit | 'calibrate', limit, used, reset wall ms (-1 = not open), poll start wall ms
+-- reply { leases, waiters } for reclaim, { 'applied' | 'kept' | 'unknown', used before, after } for calibrate, else { 1 } or { 0 }: there is no such node or limit
+-- keeps rule W5: it writes the config record (its head, as it is), which a sidecar's user may not.
+
+local RECLAIM_BUDGET = 64
+local ZOMBIE_HOLD_MS = 2000
+
+local function is_among(owner, prefix, except)
+  return string.sub(owner, 1, #prefix) == prefix and owner ~= except
+end
+
+local function reclaim_leases(call, prefix, except)
+  local ended = 0
+  for _, id in ipairs(redis.call('ZRANGE', call.keys.expiries, 0, -1)) do
+    local lease = ended < RECLAIM_BUDGET and read_lease(call, id)
+    if lease and is_among(lease.o, prefix, except) then
+      expire(call, id, ZOMBIE_HOLD_MS)
+      ended = ended + 1
+    end
+  end
+  return ended
+end
+
+local function reclaim_waiters(call, prefix, except)
+  local found = {}
+  for _, id in ipairs(redis.call('ZRANGE', call.keys.patience, 0, -1)) do
+    local kind = string.sub(id, 1, 2)
+    if kind ~= 'N:' and kind ~= 'P:' then
+      local waiter = decode_waiter(redis.call('HGET', call.keys.waiters, id))
+      if is_among(waiter.owner, prefix, except) then found[#found + 1] = { id, waiter } end
+    end
+  end
+  table.sort(found, function(a, b) return a[2].seq < b[2].seq end)
+  for index = 1, math.min(#found, RECLAIM_BUDGET) do queue.leave(call, found[index][1], found[index][2]) end
+  return math.min(#found, RECLAIM_BUDGET)
+end
+
+local GOVERN = {}
+
+function GOVERN.reclaim(call, ARGV)
+  local leases = reclaim_leases(call, ARGV[2], ARGV[3])
+  return { leases, reclaim_waiters(call, ARGV[2], ARGV[3]) }
+end
+
+function GOVERN.drain(call, ARGV)
+  local field = 'd:' .. ARGV[2]
+  local changed
+  if ARGV[3] == '1' then
+    changed = redis.call('HSET', call.keys.meta, field, 1)
+    call.meta.draining = call.meta.draining + changed
+  else
+    changed = redis.call('HDEL', call.keys.meta, field)
+    call.meta.draining = call.meta.draining - changed
+  end
+  return { 1 }
+end
+
+function GOVERN.freeze(call, ARGV)
+  local name, until_ms = ARGV[2], tonumber(ARGV[3])
+  if not node_configs(call, { name })[1] then return { 0 } end
+  freeze_node(call, name, math.max(0, until_ms))
+  queue.wake(call, name)
+  return { 1 }
+end
+
+local function clear_window(window)
+  if window.t == 'S' then
+    window.u, window.b = 0, {}
+  else
+    each_share(window, function(share) share.u = 0 end)
+  end
+end
+
+function GOVERN.reset(call, ARGV)
+  local config = node_configs(call, { ARGV[2] })[1]
+  for _, limit in ipairs(config and config[NODE_LIMITS] or {}) do
+    if limit[LIMIT_NAME] == ARGV[3] then
+      clear_window(window_for(call, touch(call, ARGV[2]), limit))
+      sync_guarantees(call, ARGV[2])
+      queue.wake(call, ARGV[2] .. '|' .. ARGV[3])
+      return { 1 }
+    end
+  end
+  return { 0 }
+end
+
+function GOVERN.calibrate(call, ARGV)
+  local config = node_configs(call, { 'account' })[1]
+  for _, limit in ipairs(config[NODE_LIMITS]) do
+    if limit[LIMIT_NAME] == ARGV[2] and limit[LIMIT_KIND] == 'A' then
+      local reply = calibrate_window(call, limit, tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]))
+      queue.wake_all(call)
+      return reply
+    end
+  end
+  return { 'unknown', '0', '0' }
+end
+
+local function govern(KEYS, ARGV)
+  local call = open(KEYS)
+  require_tree(call)
+  redis.call('HSET', call.keys.config, 't', redis.call('HGET', call.keys.config, 't'))
+  begin(call)
+  local reply = GOVERN[ARGV[1]](call, ARGV)
+  conclude(call)
+  return reply
+end
+
+register('govern', govern, { 'allow-oom' })

@@ -1,0 +1,364 @@
+-- The waiting room: flows, their sub-queues, where these are parked and who wakes them (rules Q1, Q2, Q6).
+--
+-- flow { birth, tag, round, waiting, class, leaf, locals = { X → finish tag } }: the fair entity (leaf, class, key)
+-- sub  { birth, flow, round, seq = of its head while it may be dispatched (-1: parked), tag, x = where it is parked,
+--        waiting }: one FIFO for calls that are counted on the same nodes
+-- bottleneck { v = virtual time, first, bypass = how often its first was passed, tag, birth = a cursor (-1: none) }
+-- Ids of flows and sub-queues are hashes: they may hold anything callers say. Records live in the call and are written
+-- once at its end.
+
+local CLASS_WEIGHTS = { 8, 4, 2, 1 }
+local FLOW_FORMAT, SUB_FORMAT, BOTTLENECK_FORMAT = '<dddddsB', '<dsdddsd', '<ddddd'
+
+local function digits(number)
+  return string.format('%016.0f', number)
+end
+
+local function hashed(text)
+  return string.sub(redis.sha1hex(text), 1, 20)
+end
+
+local function lex_range(key, prefix, ...)
+  return redis.call('ZRANGEBYLEX', key, '[' .. prefix .. '\0', '(' .. prefix .. '\1', ...)
+end
+
+function queue.flow_of(call, flow)
+  local cached = call.flows[flow]
+  if cached ~= nil then return cached end
+  local text = redis.call('HGET', call.keys.flows, 'F:' .. flow)
+  local record = false
+  if text then
+    record = { locals = {} }
+    local count, at
+    record.birth, record.tag, record.round, record.waiting, record.class, record.leaf, count, at =
+      struct.unpack(FLOW_FORMAT, text)
+    for _ = 1, count do
+      local x, finish
+      x, finish, at = struct.unpack('<sd', text, at)
+      record.locals[x] = finish
+    end
+  end
+  call.flows[flow] = record
+  return record
+end
+
+function queue.sub_of(call, sub)
+  local cached = call.subs[sub]
+  if cached ~= nil then return cached end
+  local text = redis.call('HGET', call.keys.flows, 'S:' .. sub)
+  local record = false
+  if text then
+    record = {}
+    record.birth, record.flow, record.round, record.seq, record.tag, record.x, record.waiting =
+      struct.unpack(SUB_FORMAT, text)
+  end
+  call.subs[sub] = record
+  return record
+end
+
+function queue.bottleneck_of(call, x)
+  local cached = call.bottlenecks[x]
+  if cached ~= nil then return cached end
+  local text = redis.call('HGET', call.keys.flows, 'B:' .. x)
+  local record = false
+  if text then
+    record = {}
+    record.v, record.first, record.bypass, record.tag, record.birth = struct.unpack(BOTTLENECK_FORMAT, text)
+  end
+  call.bottlenecks[x] = record
+  return record
+end
+
+local function encode_flow(record)
+  local parts, count = { '' }, 0
+  for x, finish in pairs(record.locals) do
+    count = count + 1
+    parts[#parts + 1] = struct.pack('<sd', x, finish)
+  end
+  parts[1] = struct.pack(FLOW_FORMAT, record.birth, record.tag, record.round, record.waiting, record.class, record.leaf,
+    count)
+  return table.concat(parts)
+end
+
+function queue.prepare(call)
+  call.flows, call.subs, call.bottlenecks, call.wakes = {}, {}, {}, {}
+end
+
+-- Writes what the call changed; an empty waiting room leaves nothing behind.
+function queue.save(call)
+  local keys, meta = call.keys, call.meta
+  if meta.waiting == 0 then
+    if call.was_waiting > 0 or next(call.flows) then
+      redis.call('DEL', keys.order, keys.flows, keys.runnable, keys.heads, keys.parked, keys.timers)
+      redis.call('HDEL', keys.meta, 'guard')
+      meta.vtime, meta.guarded, meta.runnable_others = 0, 0, 0
+    end
+    return
+  end
+  local fields, gone = {}, {}
+  local function put(kind, id, record, text)
+    if record then
+      fields[#fields + 1], fields[#fields + 2] = kind .. id, text(record)
+    else
+      gone[#gone + 1] = kind .. id
+    end
+  end
+  for id, record in pairs(call.flows) do put('F:', id, record, encode_flow) end
+  for id, record in pairs(call.subs) do
+    put('S:', id, record, function(sub)
+      return struct.pack(SUB_FORMAT, sub.birth, sub.flow, sub.round, sub.seq, sub.tag, sub.x, sub.waiting)
+    end)
+  end
+  for id, record in pairs(call.bottlenecks) do
+    put('B:', id, record, function(b) return struct.pack(BOTTLENECK_FORMAT, b.v, b.first, b.bypass, b.tag, b.birth) end)
+  end
+  if #fields > 0 then redis.call('HSET', keys.flows, unpack(fields)) end
+  if #gone > 0 then redis.call('HDEL', keys.flows, unpack(gone)) end
+end
+
+function queue.next_seq(call)
+  call.meta.seq = call.meta.seq + 1
+  return call.meta.seq
+end
+
+-- What one grant costs a flow: the less, the greater its weight.
+function queue.cost_of(call, flow)
+  local config = node_configs(call, { flow.leaf })[1]
+  local weight = CLASS_WEIGHTS[flow.class]
+  for _, name in ipairs(config and config[NODE_PATH] or {}) do
+    local above = node_configs(call, { name })[1]
+    weight = math.min(MAX_WEIGHT, weight * (above and above[NODE_WEIGHT] or 1))
+  end
+  return math.floor(TAG_SCALE / weight)
+end
+
+-- The names of a call's flow and sub-queue.
+function queue.names_of(request)
+  local flow = hashed(table.concat({ request.leaf, request.class, request.key }, '\n'))
+  local parts = { flow, request.model }
+  for _, name in ipairs(ATTRIBUTES) do parts[#parts + 1] = request[name] end
+  return flow, hashed(table.concat(parts, '\31'))
+end
+
+local function forget_flow(call, flow)
+  call.flows[flow] = false
+  redis.call('ZREMRANGEBYLEX', call.keys.order, '[R\0' .. flow .. '\0', '(R\0' .. flow .. '\1')
+end
+
+-- The flow a call belongs to; without waiters and not ahead of the others it starts anew.
+function queue.open_flow(call, flow, request)
+  local record = queue.flow_of(call, flow)
+  if record and record.waiting == 0 and record.tag <= call.meta.vtime then
+    forget_flow(call, flow)
+    record = nil
+  end
+  if not record then
+    -- Round 0 is for retries: they go before everybody.
+    record = { birth = queue.next_seq(call), tag = call.meta.vtime, round = 1, waiting = 0, class = request.class,
+      leaf = request.leaf, locals = {} }
+    call.flows[flow] = record
+  end
+  return record
+end
+
+function queue.runnable_member(flow, record)
+  return digits(record.birth) .. flow
+end
+
+local function head_member(sub, record)
+  return table.concat({ record.flow, digits(record.round), digits(record.seq), sub }, '\0')
+end
+
+local function parked_member(sub, record)
+  return table.concat({ record.x, digits(record.tag), digits(record.birth), sub }, '\0')
+end
+
+-- The first of a sub-queue: round, seq, id; nil: it is empty.
+function queue.head_of(call, sub)
+  local member = lex_range(call.keys.order, sub, 'LIMIT', 0, 1)[1]
+  if not member then return nil end
+  local from = #sub + 2
+  return tonumber(string.sub(member, from, from + 15)), tonumber(string.sub(member, from + 17, from + 32)),
+    string.sub(member, from + 34)
+end
+
+function queue.score_flow(call, flow, record)
+  local member = queue.runnable_member(flow, record)
+  local change
+  if lex_range(call.keys.heads, flow, 'LIMIT', 0, 1)[1] then
+    change = redis.call('ZADD', call.keys.runnable, int(record.tag), member)
+  else
+    change = -redis.call('ZREM', call.keys.runnable, member)
+  end
+  if record.class ~= 1 then call.meta.runnable_others = call.meta.runnable_others + change end
+end
+
+-- Out of whatever place it has: neither parked nor to be dispatched.
+local function lift_sub(call, sub, record)
+  if record.x ~= '' then
+    redis.call('ZREM', call.keys.parked, parked_member(sub, record))
+    record.x, record.tag = '', -1
+  elseif record.seq >= 0 then
+    redis.call('ZREM', call.keys.heads, head_member(sub, record))
+    record.round, record.seq = -1, -1
+  end
+end
+
+-- May be dispatched from now on, by its head.
+function queue.make_runnable(call, sub, record)
+  lift_sub(call, sub, record)
+  local round, seq = queue.head_of(call, sub)
+  record.round, record.seq = round, seq
+  redis.call('ZADD', call.keys.heads, 0, head_member(sub, record))
+  local flow = queue.flow_of(call, record.flow)
+  flow.tag = math.max(flow.tag, call.meta.vtime)
+  queue.score_flow(call, record.flow, flow)
+end
+
+function queue.bottleneck_at(call, x)
+  local bottleneck = queue.bottleneck_of(call, x)
+  if not bottleneck then
+    bottleneck = { v = 0, first = -1, bypass = 0, tag = -1, birth = -1 }
+    call.bottlenecks[x] = bottleneck
+  end
+  return bottleneck
+end
+
+function queue.park(call, sub, record, x)
+  local flow = queue.flow_of(call, record.flow)
+  lift_sub(call, sub, record)
+  record.x = x
+  record.tag = math.max(queue.bottleneck_at(call, x).v, flow.locals[x] or 0)
+  redis.call('ZADD', call.keys.parked, 0, parked_member(sub, record))
+  queue.score_flow(call, record.flow, flow)
+  queue.review_guard(call, sub, x)
+  if flow.class ~= 1 then queue.wake(call, 'account|system') end
+end
+
+function queue.set_timer(call, x, at_ms)
+  if not at_ms then return end
+  local before = redis.call('ZSCORE', call.keys.timers, x)
+  if not before or tonumber(before) > at_ms then redis.call('ZADD', call.keys.timers, int(at_ms), x) end
+end
+
+-- Those parked at a bottleneck may have room: they are looked at in the dispatch of this call (rule Q6).
+function queue.wake(call, x, by_timer)
+  if call.meta.waiting == 0 then return end
+  local bottleneck = queue.bottleneck_of(call, x)
+  if not bottleneck then return end
+  for _, each in ipairs(call.wakes) do
+    if each.x == x then return end
+  end
+  if not lex_range(call.keys.parked, x, 'LIMIT', 0, 1)[1] then return end
+  local wake = { x = x, tag = -1, birth = -1 }
+  if by_timer then wake.tag, wake.birth = bottleneck.tag, bottleneck.birth end
+  bottleneck.tag, bottleneck.birth = -1, -1
+  call.wakes[#call.wakes + 1] = wake
+end
+
+-- Everything an ended lease may have made room at; `entries` as in a lease.
+function queue.wake_path(call, entries)
+  if call.meta.waiting == 0 then return end
+  for _, entry in ipairs(entries) do
+    local name = entry[1]
+    queue.wake(call, name)
+    if name == 'account' then queue.wake(call, 'account|system') end
+    for _, charge in ipairs(entry[3]) do queue.wake(call, name .. '|' .. string.match(charge.n, '^[^|]*')) end
+  end
+end
+
+-- Looks at everything that is parked: whatever changed may have made room anywhere.
+function queue.wake_all(call)
+  if call.meta.waiting == 0 then return end
+  local xs = {}
+  for _, field in ipairs(redis.call('HKEYS', call.keys.flows)) do
+    if string.sub(field, 1, 2) == 'B:' then xs[#xs + 1] = string.sub(field, 3) end
+  end
+  table.sort(xs)
+  for _, x in ipairs(xs) do queue.wake(call, x) end
+end
+
+-- One waiter fewer. If it was the first, the next one of its sub-queue is looked at.
+function queue.leave(call, id, waiter)
+  local keys, meta = call.keys, call.meta
+  local record = queue.sub_of(call, waiter.sub)
+  local flow = queue.flow_of(call, record.flow)
+  local _, _, first = queue.head_of(call, waiter.sub)
+  redis.call('HDEL', keys.waiters, id)
+  redis.call('ZREM', keys.patience, id)
+  redis.call('ZREM', keys.order,
+    table.concat({ waiter.sub, digits(waiter.round), digits(waiter.seq), id }, '\0'))
+  record.waiting, flow.waiting, meta.waiting = record.waiting - 1, flow.waiting - 1, meta.waiting - 1
+  if waiter.class == 1 then meta.waiting_system = meta.waiting_system - 1 end
+  redis.call('HINCRBY', keys.flows, 'L:' .. waiter.leaf, -1)
+  if first == id then queue.end_guard(call, waiter.sub) end
+  if record.waiting == 0 then
+    lift_sub(call, waiter.sub, record)
+    call.subs[waiter.sub] = false
+    queue.score_flow(call, record.flow, flow)
+  elseif first == id then
+    queue.make_runnable(call, waiter.sub, record)
+  end
+  if waiter.class ~= 1 then queue.wake(call, 'account|system') end
+end
+
+-- How many wait with this leaf.
+function queue.waiting_of(call, leaf)
+  return tonumber(redis.call('HGET', call.keys.flows, 'L:' .. leaf) or 0)
+end
+
+-- Joins its sub-queue; returns it.
+function queue.join(call, id, waiter, flow_name)
+  local keys, meta = call.keys, call.meta
+  local flow = queue.flow_of(call, flow_name)
+  local record = queue.sub_of(call, waiter.sub)
+  if flow.waiting == 0 then flow.tag = math.max(flow.tag, meta.vtime) end
+  redis.call('HSET', keys.waiters, id, encode_waiter(waiter))
+  redis.call('ZADD', keys.patience, int(math.min(waiter.deadline, waiter.heard + WAITER_TTL_MS)), id)
+  redis.call('ZADD', keys.order, 0,
+    table.concat({ waiter.sub, digits(waiter.round), digits(waiter.seq), id }, '\0'))
+  flow.waiting, meta.waiting = flow.waiting + 1, meta.waiting + 1
+  if waiter.class == 1 then meta.waiting_system = meta.waiting_system + 1 end
+  redis.call('HINCRBY', keys.flows, 'L:' .. waiter.leaf, 1)
+  if not record then
+    record = { birth = queue.next_seq(call), flow = flow_name, round = -1, seq = -1, tag = -1, x = '', waiting = 0 }
+    call.subs[waiter.sub] = record
+  end
+  record.waiting = record.waiting + 1
+  return record
+end
+
+-- The round of an owner's next call in a flow: owners take turns.
+function queue.next_round(call, flow_name, flow, owner)
+  local prefix = 'R\0' .. flow_name .. '\0' .. owner
+  local member = lex_range(call.keys.order, prefix, 'LIMIT', 0, 1)[1]
+  local last = member and tonumber(string.sub(member, #prefix + 2)) or -1
+  local round = math.max(flow.round, last + 1)
+  if member then redis.call('ZREM', call.keys.order, member) end
+  redis.call('ZADD', call.keys.order, 0, prefix .. '\0' .. digits(round))
+  return round
+end
+
+function queue.position_of(call, waiter, id)
+  local from = '[' .. waiter.sub .. '\0'
+  local to = '(' .. table.concat({ waiter.sub, digits(waiter.round), digits(waiter.seq), id }, '\0')
+  return redis.call('ZLEXCOUNT', call.keys.order, from, to) + 1
+end
+
+-- Rough: when the bottleneck of its sub-queue is looked at next; -1: nothing to go by.
+function queue.eta_of(call, waiter)
+  local record = queue.sub_of(call, waiter.sub)
+  local at = record and record.x ~= '' and redis.call('ZSCORE', call.keys.timers, record.x)
+  return at and math.max(0, tonumber(at) - call.meta.now_ms) or -1
+end
+
+-- When the engine wants to be asked again, logical ms; -1: nothing is due by time.
+function queue.next_tick(call)
+  if call.more then return call.meta.now_ms end
+  local from = call.root_stopped and '(' .. int(call.meta.now_ms) or '-inf'
+  local timer = call.meta.waiting > 0
+    and redis.call('ZRANGEBYSCORE', call.keys.timers, from, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
+  local hold = redis.call('ZRANGE', call.keys.holds, 0, 0, 'WITHSCORES')[2]
+  local least = math.min(timer and tonumber(timer) or MAX_AMOUNT, hold and tonumber(hold) or MAX_AMOUNT)
+  return least < MAX_AMOUNT and least or -1
+end

@@ -1,0 +1,98 @@
+/** Signs of life: one beat for all leases and waits of this process on a tree, and what its answer changes. */
+import { withDeadline } from '../base/abort.ts';
+import type { Clock } from '../base/clock.ts';
+import { AppError } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import type { BeatReply } from '../engine/port.ts';
+import type { Lease } from './lease-state.ts';
+import type { LeaseEngine, OpenEngine } from './metered-engine.ts';
+import { refOf, type Registrar } from './registrar.ts';
+import { momentOf, type Moment, type TreeView } from './tree-view.ts';
+import type { WaitingRoom } from './waiting-room.ts';
+
+export interface PulseOptions {
+  readonly engine: LeaseEngine;
+  readonly opened: OpenEngine;
+  readonly owner: string;
+  readonly view: TreeView;
+  readonly leases: ReadonlyMap<string, Lease>;
+  readonly room: WaitingRoom;
+  readonly registrar: Registrar;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Redis no longer holds it. */
+  readonly onLost: (lease: Lease) => void;
+}
+
+/** A beat that takes longer is tried again. */
+const BEAT_TIMEOUT_MS = 2000;
+
+export class Pulse {
+  readonly #options: PulseOptions;
+
+  constructor(options: PulseOptions) {
+    this.#options = options;
+  }
+
+  /** Extends all leases and waits; tries once more on a fresh connection. Fails when Redis does not answer then either. */
+  async beat(signal: AbortSignal): Promise<void> {
+    await this.#beatOnce(signal).catch((error: unknown) => this.#beatAgain(signal, error));
+  }
+
+  /** A connection that swallowed a beat may swallow the next as well; one that brought an answer works. */
+  async #beatAgain(signal: AbortSignal, reason: unknown): Promise<void> {
+    signal.throwIfAborted();
+    if (isAnswer(reason)) throw reason;
+    const { clock, log, opened } = this.#options;
+    log.debug('lease.beatRetried', { code: AppError.from(reason).code });
+    const limit = { ms: BEAT_TIMEOUT_MS, what: 'reconnecting to Redis', signal };
+    await withDeadline(clock, limit, (bounded) => opened.reconnect(bounded));
+    await this.#beatOnce(signal);
+  }
+
+  async #beatOnce(signal: AbortSignal): Promise<void> {
+    const { clock, engine, owner, view, room, registrar } = this.#options;
+    const all = [...this.#options.leases.values()];
+    await registrar.putBack(all.filter(({ isLocal }) => isLocal));
+    const held = all.filter(({ lost }) => !lost);
+    const waiters = room.ids();
+    if (held.length === 0 && waiters.length === 0) return;
+    const asked = momentOf(clock);
+    const request = { owner, epoch: view.epoch, leases: held.map(refOf), waiters };
+    const limit = { ms: BEAT_TIMEOUT_MS, what: 'a beat', signal };
+    const reply = await withDeadline(clock, limit, (bounded) => engine.beat(request, bounded));
+    if (reply.kind === 'epoch') return registrar.register(reply.epoch);
+    await this.#heard(asked, held, reply);
+  }
+
+  async #heard(asked: Moment, held: readonly Lease[], reply: Extract<BeatReply, { kind: 'alive' }>): Promise<void> {
+    const { view, room, leases, registrar, onLost } = this.#options;
+    view.learn(asked, { serverNowMs: reply.serverNowMs, epoch: reply.epoch });
+    view.owners = reply.owners;
+    const lost = new Set(reply.lost);
+    for (const lease of held) {
+      if (lost.has(lease.request.id)) onLost(lease);
+      else extend(lease, reply.serverNowMs, view.ttlMs);
+    }
+    for (const notice of reply.notices) {
+      // Its push came first: for the engine it was named by this beat all the same.
+      const lease = leases.get(notice.id);
+      if (notice.kind === 'granted' && lease?.fence === notice.grant.fence)
+        extend(lease, reply.serverNowMs, view.ttlMs);
+    }
+    room.heard(asked, reply);
+    // One that was cut for it has ended by now.
+    const running = held.filter((lease) => lease.lost && lease.sentAtMs !== null);
+    await registrar.putBack(running.filter((lease) => leases.get(lease.request.id) === lease));
+  }
+}
+
+function extend(lease: Lease, serverNowMs: number, ttlMs: number): void {
+  lease.extendedAtMs = serverNowMs;
+  lease.ttlMs = ttlMs;
+}
+
+/** Redis' own error reply, however the engine put it: its connection's failures have other names. */
+function isAnswer(reason: unknown): boolean {
+  return reason instanceof Error && reason.cause instanceof Error && reason.cause.name === 'ReplyError';
+}

@@ -1,0 +1,128 @@
+/** A cluster of three masters on loopback, with slots that move from one to another step by step. */
+import type { Redis } from 'ioredis';
+import { eventually, onStage, OPERATOR, type Stage, type TopologyOptions } from './redis-stage.ts';
+import { type Topology, topologyOf } from './redis-topologies.ts';
+import { freePort, type TestRedis } from './redis.ts';
+
+export interface TestCluster extends Topology {
+  slotOf(key: string): Promise<number>;
+  ownerOf(key: string): Promise<TestRedis>;
+  /** Begins to move the slot of a key to another master. */
+  migrate(key: string, target: TestRedis): Promise<Migration>;
+}
+
+/** A slot on the move: until `finish`, both servers know of it and redirect. */
+export interface Migration {
+  readonly source: TestRedis;
+  readonly target: TestRedis;
+  /** Moves up to `count` of the slot's keys; default: all. Returns how many were moved. */
+  moveKeys(count?: number): Promise<number>;
+  /**
+   * The target owns the slot from now on. The others are told, too, unless `quietly`: then they redirect to the old owner
+   * until they hear of it from the target itself.
+   */
+  finish(options?: { readonly quietly?: boolean }): Promise<void>;
+}
+
+const SLOTS = 16_384;
+const MASTERS = 3;
+
+export async function startCluster(options: TopologyOptions = {}): Promise<TestCluster> {
+  return onStage(options, async (stage) => {
+    const buses = new Map<TestRedis, number>();
+    for (let i = 0; i < MASTERS; i++) {
+      const bus = await freePort();
+      const lines = ['cluster-enabled yes', `cluster-port ${bus}`, 'cluster-node-timeout 2000'];
+      buses.set(await stage.server(lines), bus);
+    }
+    const admins = new Map(stage.servers.map((each) => [each, stage.admin(each)]));
+    await join(stage, admins, buses);
+    const hosts = stage.servers.map(({ port }) => `127.0.0.1:${port}`).join(',');
+    const cluster = new Slots(stage, admins);
+    return {
+      ...topologyOf(stage, `+cluster://${hosts}`),
+      slotOf: (key) => cluster.slotOf(key),
+      ownerOf: async (key) => cluster.ownerOf(await cluster.slotOf(key)),
+      migrate: (key, target) => cluster.migrate(key, target),
+    };
+  });
+}
+
+type Admins = ReadonlyMap<TestRedis, Redis>;
+
+async function join(stage: Stage, admins: Admins, buses: ReadonlyMap<TestRedis, number>): Promise<void> {
+  const share = Math.ceil(SLOTS / MASTERS);
+  for (const [i, server] of stage.servers.entries()) {
+    const admin = adminOf(admins, server);
+    const last = Math.min((i + 1) * share, SLOTS) - 1;
+    await admin.call('CLUSTER', 'SET-CONFIG-EPOCH', i + 1);
+    await admin.call('CLUSTER', 'ADDSLOTSRANGE', i * share, last);
+    for (const other of stage.servers) {
+      if (other !== server) await admin.call('CLUSTER', 'MEET', '127.0.0.1', other.port, buses.get(other) ?? 0);
+    }
+  }
+  const isWhole = async (admin: Redis): Promise<boolean> => {
+    const text = String(await admin.call('CLUSTER', 'INFO'));
+    return text.includes('cluster_state:ok') && text.includes(`cluster_size:${MASTERS}`);
+  };
+  const isAllWhole = async (): Promise<boolean> =>
+    (await Promise.all(Array.from(admins.values(), isWhole))).every(Boolean);
+  await eventually(isAllWhole, 'the cluster is whole');
+}
+
+function adminOf(admins: Admins, server: TestRedis): Redis {
+  const admin = admins.get(server);
+  if (!admin) throw new Error('a server of another topology');
+  return admin;
+}
+
+class Slots {
+  readonly #stage: Stage;
+  readonly #admins: Admins;
+
+  constructor(stage: Stage, admins: Admins) {
+    this.#stage = stage;
+    this.#admins = admins;
+  }
+
+  async slotOf(key: string): Promise<number> {
+    const [first] = this.#admins.values();
+    return Number(await first?.call('CLUSTER', 'KEYSLOT', key));
+  }
+
+  /** The server that says of itself that it owns the slot. */
+  async ownerOf(slot: number): Promise<TestRedis> {
+    for (const [server, admin] of this.#admins) {
+      const id = await admin.call('CLUSTER', 'MYID');
+      const ranges = (await admin.call('CLUSTER', 'SLOTS')) as [number, number, [string, number, string]][];
+      if (ranges.some(([from, to, master]) => from <= slot && slot <= to && master[2] === id)) return server;
+    }
+    throw new Error(`nobody owns slot ${slot}`);
+  }
+
+  async migrate(key: string, target: TestRedis): Promise<Migration> {
+    const slot = await this.slotOf(key);
+    const source = await this.ownerOf(slot);
+    const [from, to] = [adminOf(this.#admins, source), adminOf(this.#admins, target)];
+    const [fromId, toId] = [await from.call('CLUSTER', 'MYID'), await to.call('CLUSTER', 'MYID')].map(String);
+    await to.call('CLUSTER', 'SETSLOT', slot, 'IMPORTING', String(fromId));
+    await from.call('CLUSTER', 'SETSLOT', slot, 'MIGRATING', String(toId));
+    return {
+      source,
+      target,
+      moveKeys: async (count = 100_000) => {
+        const keys = (await from.call('CLUSTER', 'GETKEYSINSLOT', slot, count)) as string[];
+        const user = this.#stage.options.acl ? ['AUTH2', OPERATOR.username, OPERATOR.password] : [];
+        const where = ['127.0.0.1', target.port, '', 0, 5000];
+        if (keys.length > 0) await from.call('MIGRATE', ...where, ...user, 'KEYS', ...keys);
+        return keys.length;
+      },
+      finish: async ({ quietly = false } = {}) => {
+        const told = [to, from, ...this.#admins.values()];
+        for (const admin of quietly ? [to, from] : new Set(told)) {
+          await admin.call('CLUSTER', 'SETSLOT', slot, 'NODE', String(toId));
+        }
+      },
+    };
+  }
+}
