@@ -32,6 +32,12 @@ const parent = fc.oneof(
   fc.constantFrom({ accountRef: { name: 'max' } }, { accountRef: { name: 'bare' } }, { accountRef: { name: 'gone' } }),
   fc.constantFrom(...NAMES).map((name) => ({ parentRef: { name } })),
 );
+/** Scope nodes keep nothing free; the parser refuses it. */
+function unguaranteed<T extends object>(each: T): object {
+  const { guaranteed: _none, ...rest } = each as T & { guaranteed?: unknown };
+  return rest;
+}
+
 const kind = fc.oneof(
   fc.record({ match: fc.constantFrom({ models: ['glm-5.3'] }, { tools: ['search'] }, { models: ['glm-9'] }) }),
   fc.record(
@@ -61,7 +67,12 @@ const extras = fc.record(
 );
 const spec = fc
   .tuple(parent, fc.uniqueArray(limit, { selector: ({ name }) => name, maxLength: 3 }), kind, extras)
-  .map(([ref, limits, own, rest]) => ({ ...ref, limits, ...own, ...rest }));
+  .map(([ref, limits, own, rest]) => ({
+    ...ref,
+    limits: 'match' in own ? limits.map(unguaranteed) : limits,
+    ...own,
+    ...rest,
+  }));
 const quotas: fc.Arbitrary<GlmQuota[]> = fc
   .dictionary(fc.constantFrom(...NAMES), spec, { maxKeys: NAMES.length })
   .map((specs) =>
