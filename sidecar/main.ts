@@ -134,7 +134,7 @@ function connectEngine({ binding, redis }: SidecarSnapshot, log: Log): OpenEngin
     engine: createSidecarEngine({
       redis: connection.redis,
       treeKey: binding.treeKey,
-      subscribe: (...args) => connection.subscribe(...args),
+      subscribe: (channel, listener, signal) => connection.subscribe(channel, listener, signal),
     }),
     ready: (signal) => connection.ready(signal),
     reconnect: (signal) => connection.reconnect(signal),

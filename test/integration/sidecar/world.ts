@@ -6,6 +6,7 @@ import type { SidecarSnapshot } from '#sidecar/control/terms.ts';
 import { hashName } from '#sidecar/base/ids.ts';
 import { createAdminEngine } from '#sidecar/engine/client.ts';
 import type { AdminEngine } from '#sidecar/engine/port.ts';
+import { node } from '#test/support/engine.ts';
 import type { AuditReport, LimitConfig, NodeConfig, Resource, TreeSnapshot } from '#sidecar/engine/terms.ts';
 import { defaultCatalog } from '#test/support/default-catalog.ts';
 import { SimulatorControl } from '#test/support/glm-simulator/control.ts';
@@ -167,7 +168,7 @@ export class World implements AsyncDisposable {
         drained: false,
         durability: 'Async',
         onStoreFailure: { policy: 'Closed', localSharePercent: 50, maxDurationMs: 300_000 },
-        retry: { maxAttempts: 4, baseDelayMs: 1000, factorPermille: 2000, maxDelayMs: 30_000 },
+        retry: { maxAttempts: 1, baseDelayMs: 1000, factorPermille: 2000, maxDelayMs: 30_000 },
         ...this.#options.binding,
       },
       catalog,
@@ -194,26 +195,11 @@ function nodesOf({ concurrency = 4, requests = PLENTY, nodes = (node) => node }:
     amount: resource === 'Requests' ? requests : PLENTY,
     window: { type: 'Anchored', durationMs: 5 * HOUR_MS },
   }));
-  const node = {
-    concurrency: null,
-    adaptive: null,
-    rate: null,
-    limits: [],
-    perCall: [],
-    stops: [],
-    scope: null,
-    weight: 1,
-    maxClass: 'System',
-    observe: false,
-    maxQueue: null,
-    breaker: null,
-    thresholds: [],
-  } as const;
   return [
-    { ...node, name: 'account', parent: null, limits },
-    { ...node, name: 'model:glm-5.3', parent: 'account', concurrency },
-    { ...node, name: 'model:other', parent: 'account', concurrency },
-    { ...node, name: LEAF, parent: 'account' },
+    node('account', null, { limits }),
+    node('model:glm-5.3', 'account', { concurrency }),
+    node('model:other', 'account', { concurrency }),
+    node(LEAF, 'account'),
   ].map(nodes);
 }
 
