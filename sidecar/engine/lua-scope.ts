@@ -18,7 +18,9 @@ export function scopeFiles(files: readonly LuaFile[]): string {
     return new Set(declaredIn(text).filter((name) => later.some((used) => used.has(name))));
   });
   const names = [...new Set(shared.flatMap((each) => [...each]))];
-  const blocks = files.map(({ name, text }, index) => `-- ${name}.lua\ndo\n${opened(text, shared[index]!)}\nend`);
+  const blocks = files.map(
+    ({ name, text }, index) => `-- ${name}.lua\ndo\n${opened(text, shared[index] ?? new Set())}\nend`,
+  );
   return [`local ${names.join(', ')}`, ...blocks].join('\n');
 }
 

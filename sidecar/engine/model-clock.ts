@@ -1,9 +1,7 @@
 /** Reference model: the two clocks, the server's identity and the epoch (rules T1, T3, W2). Pure. */
 import { ENGINE_CONSTANTS } from './constants.ts';
 
-const { SILENT_MS, STEP_MS, TTL_MS } = ENGINE_CONSTANTS;
-/** The longest an owner takes to hear of a new epoch: one interval between beats. */
-const BEAT_MS = 5000;
+const { BEAT_MS, SILENT_MS, STEP_MS, TTL_MS } = ENGINE_CONSTANTS;
 
 export class ModelClock {
   now = { wallMs: 0, logicalMs: 0 };

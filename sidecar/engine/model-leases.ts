@@ -64,6 +64,11 @@ export class ModelLeases {
     return [...this.#leases.values()].filter(({ live }) => live);
   }
 
+  /** How many owners hold live leases. */
+  get owners(): number {
+    return new Set(this.live.map(({ request }) => request.owner)).size;
+  }
+
   add(lease: Omit<ModelLease, 'claimed' | 'live' | 'landed' | 'expiresMs'>): ModelLease {
     const { logicalMs } = this.#clock.now;
     const { owner } = lease.request;

@@ -107,6 +107,7 @@ export class WaitingRoom {
   /** An empty waiting room leaves nothing behind. */
   forget(): void {
     for (const map of [this.flows, this.subs, this.bottlenecks, this.timers]) map.clear();
+    this.wakes = [];
     this.time = 0;
     this.guard = null;
   }
@@ -147,7 +148,8 @@ export class WaitingRoom {
       leaf: request.leaf,
       class: priority,
       tag: this.time,
-      round: 0,
+      // Round 0 is for retries: they go before everybody.
+      round: 1,
       turns: new Map(),
       local: new Map(),
     };

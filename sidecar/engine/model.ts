@@ -122,7 +122,7 @@ export class Model {
       kind: 'alive',
       epoch: this.clock.epoch,
       ...this.#tick(),
-      owners: Math.max(1, new Set(this.tree.leases.live.map(({ request }) => request.owner)).size),
+      owners: Math.max(1, this.tree.leases.owners),
       lost,
       waiting: still.map((each) => ({ id: each.request.id, ...this.#standing(each) })),
       notices,

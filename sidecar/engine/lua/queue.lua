@@ -153,7 +153,8 @@ function queue.open_flow(call, flow, request)
     record = nil
   end
   if not record then
-    record = { birth = queue.next_seq(call), tag = call.meta.vtime, round = 0, waiting = 0, class = request.class,
+    -- Round 0 is for retries: they go before everybody.
+    record = { birth = queue.next_seq(call), tag = call.meta.vtime, round = 1, waiting = 0, class = request.class,
       leaf = request.leaf, locals = {} }
     call.flows[flow] = record
   end

@@ -94,6 +94,7 @@ export class Stand implements AsyncDisposable {
         redis: null,
         ping: async () => void (await link.ping()),
         lease: { namespace, name: 'glmquota-controller' },
+        checkpointPrefix: 'glmquota-checkpoint-',
         leaderTimings,
         podName: name,
         userAgent: 'glmquota-test/1',
@@ -145,7 +146,13 @@ export class Stand implements AsyncDisposable {
   }
 
   async account(key: Required<ObjectKey>, spec: Record<string, unknown> = {}): Promise<void> {
-    const whole = { billing: 'CodingPlan', region: 'International', credentialSecretRef: { name: 'key' }, ...spec };
+    const whole = {
+      billing: 'CodingPlan',
+      region: 'International',
+      credentialSecretRef: { name: 'key' },
+      waiting: { mode: 'Reject' },
+      ...spec,
+    };
     await this.#apply(GLM_ACCOUNTS, { apiVersion: API_VERSION, kind: 'GLMAccount', metadata: key, spec: whole });
   }
 

@@ -3,7 +3,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openTestEngine, type TestEngine } from '#test/support/engine.ts';
 import { startRedis, type TestRedis } from '#test/support/redis.ts';
 import { runParameters } from './seed.ts';
-import { shapes, steps } from './steps.ts';
+import { shapes } from './shapes.ts';
+import { steps } from './steps.ts';
 import { Twin } from './twin.ts';
 
 let server: TestRedis;
