@@ -38,5 +38,7 @@ export const ENGINE_CONSTANTS = {
   MAX_WEIGHT: 100_000,
   /** How often the first at a window is passed before the window is kept free for it. */
   GUARD_BYPASS: 8,
+  /** What a tree's ledger may take; older entries go first. */
+  LEDGER_BYTES: 64 * 1024 * 1024,
   MAX_AMOUNT: Number.MAX_SAFE_INTEGER,
 } as const;

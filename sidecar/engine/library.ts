@@ -37,10 +37,10 @@ export const PRODUCTION: LibraryVariant = { version: ENGINE_VERSION, source: SER
 
 /** The text that `FUNCTION LOAD` takes. */
 export function assembleLibrary({ version, source }: LibraryVariant = PRODUCTION): string {
-  const register = `local function register(name, callback, flags)
+  const publish = `local function publish(name, callback, flags)
   redis.register_function({ function_name = '${version}_' .. name, callback = callback, flags = flags })
 end`;
-  return [`#!lua name=glmquota_${version}`, constants(), register, source, files(LUA_FILES)].join('\n');
+  return [`#!lua name=glmquota_${version}`, publish, source, files(LUA_FILES)].join('\n');
 }
 
 /** What each operation's file registers it with: `allow-oom`, `no-writes` or nothing. */
@@ -66,23 +66,21 @@ export interface Script {
  */
 export function assembleScript(operation: Operation, { source }: LibraryVariant = PRODUCTION): Script {
   const flags = OPERATION_FLAGS[operation];
-  const register = `local operation
-local function register(name, callback)
+  const publish = `local operation
+local function publish(name, callback)
   if name == '${operation}' then operation = callback end
 end`;
   const needed = LUA_FILES.slice(0, LUA_FILES.indexOf(operation) + 1);
   const shebang = flags.length === 0 ? '#!lua' : `#!lua flags=${flags.join(',')}`;
-  const text = [shebang, constants(), register, source, files(needed), 'return operation(KEYS, ARGV)'].join('\n');
+  const text = [shebang, publish, source, files(needed), 'return operation(KEYS, ARGV)'].join('\n');
   return { text, sha: createHash('sha1').update(text).digest('hex') };
 }
 
-function constants(): string {
-  const [names, values] = [Object.keys(ENGINE_CONSTANTS), Object.values(ENGINE_CONSTANTS)];
-  return `local ${names.join(', ')} = ${values.join(', ')}`;
-}
-
 function files(names: readonly (typeof LUA_FILES)[number][]): string {
-  return scopeFiles(names.map((name) => ({ name, text: LUA_SOURCES[name] })));
+  return scopeFiles(
+    names.map((name) => ({ name, text: LUA_SOURCES[name] })),
+    ENGINE_CONSTANTS,
+  );
 }
 
 /** One server that takes commands; its errors are Redis' own. */
