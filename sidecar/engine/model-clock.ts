@@ -31,6 +31,19 @@ export class ModelClock {
     this.#identity = 'one';
   }
 
+  /** Goes on with clocks as somebody else left them. */
+  resume(clocks: {
+    readonly wallUs: number;
+    readonly logicalUs: number;
+    readonly gapFromMs: number;
+    readonly noReapUntilMs: number;
+  }): void {
+    const { wallUs: rawUs, logicalUs, gapFromMs, noReapUntilMs } = clocks;
+    this.#state = { rawUs, logicalUs, identity: this.#state?.identity ?? this.#identity };
+    this.#gapFromMs = gapFromMs;
+    this.#noReapUntilMs = noReapUntilMs;
+  }
+
   get wallMs(): number {
     return Math.floor(this.#rawUs / 1000);
   }

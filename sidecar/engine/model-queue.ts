@@ -91,6 +91,11 @@ export class WaitingRoom {
   readonly outcomes = new Map<string, Grant | Denied>();
   #seq = 0;
 
+  /** Births and places so far. */
+  get seq(): number {
+    return this.#seq;
+  }
+
   nextSeq(): number {
     this.#seq += 1;
     return this.#seq;
