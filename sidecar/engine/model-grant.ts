@@ -11,6 +11,8 @@ import type { AcquireRequest, Grant, LimitConfig, NodeConfig, Warning } from './
 
 const { TTL_MS, CLAIM_TTL_MS, GUARD_BYPASS } = ENGINE_CONSTANTS;
 const MAX_WARNINGS = 8;
+/** Observed limits may be passed by any factor; replies carry small integers. */
+const MAX_PERCENT = 1_000_000;
 
 type Arrival = Pick<Waiter, 'request' | 'class' | 'flow' | 'sub'>;
 
@@ -64,7 +66,7 @@ function warnings(tree: ModelTree, path: readonly NodeConfig[]): readonly Warnin
     limits.flatMap((limit): readonly Warning[] => {
       if (lowest === undefined || limit.amount === 0) return [];
       const used = totalOf(tree.node(name).window(limit, tree), 'fullest');
-      const percent = Math.floor((100 * used) / limit.amount);
+      const percent = Math.min(MAX_PERCENT, Math.floor((100 * used) / limit.amount));
       return percent >= lowest ? [{ node: name, limit: limit.name, percent }] : [];
     }),
   );

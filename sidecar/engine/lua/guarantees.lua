@@ -17,16 +17,24 @@ local function share_at(window, share)
   return window.s == share.s and window or nil
 end
 
+-- The window that keeps free what a limit was promised, brought up to the clock.
+local function guarantor_of(call, limit)
+  local name, config = limit[LIMIT_GUARANTOR], config_of(call, limit[LIMIT_GUARANTOR])
+  for _, above in ipairs(config and config[NODE_LIMITS] or {}) do
+    if above[LIMIT_KEY] == limit[LIMIT_GUARANTOR_KEY] then return window_for(call, touch(call, name), above) end
+  end
+  return nil
+end
+
 -- Tells the guarantors of a node what its windows claim now. Called after every change of a node's windows.
 local function sync_guarantees(call, name)
-  local config = call.config[name]
+  local config = config_of(call, name)
   if not config or not config[NODE_GUARANTEED] then return end
   local record = node_of(call, name)
   for _, limit in ipairs(config[NODE_LIMITS]) do
     local promised, window = limit[LIMIT_GUARANTEED], record.w[limit[LIMIT_KEY]]
     if promised >= 0 and window then
-      local guarantor = touch(call, limit[LIMIT_GUARANTOR]).w[limit[LIMIT_GUARANTOR_KEY]]
-      if guarantor then roll(call, guarantor) end
+      local guarantor = guarantor_of(call, limit)
       local newest = is_period(window) and (window.n or window.c) or window
       local reserved = claim_of(promised, newest and newest.r or 0)
       if guarantor then guarantor.cr = guarantor.cr + reserved - window.gr end

@@ -265,6 +265,10 @@ local function node_configs(call, names)
   return configs
 end
 
+local function config_of(call, name)
+  return call.config[name] or node_configs(call, { name })[1]
+end
+
 local function require_tree(call)
   local tree = read_tree(call)
   if not tree then error({ err = 'NOTREE this tree is not configured' }) end

@@ -111,6 +111,15 @@ describe('a block of stretches', () => {
     expect(wrong).toEqual([]);
   });
 
+  test('begins with the night that began before it', () => {
+    const { staleAtMs } = stretchesOf(NIGHT, at('2026-11-21T10:00:00Z'));
+    const [first] = stretchesOf(NIGHT, staleAtMs).stretches;
+    expect([iso(first?.fromMs), iso(first?.untilMs)]).toEqual([
+      iso(staleAtMs - 2 * 3_600_000),
+      iso(staleAtMs + 6 * 3_600_000),
+    ]);
+  });
+
   test('is remembered by the calendar while it is good', () => {
     const calendar = createCalendar();
     const first = calendar.stretches(NIGHT, at('2026-11-21T10:00:00Z'));
