@@ -5,7 +5,7 @@ import { take } from './model-lifecycle.ts';
 import type { ModelLease } from './model-leases.ts';
 import { amountOf, totalOf, usedIn } from './model-node.ts';
 import { costOf } from './model-path.ts';
-import type { SubQueue, Waiter } from './model-queue.ts';
+import type { Flow, SubQueue, Waiter } from './model-queue.ts';
 import type { ModelTree } from './model-tree.ts';
 import type { AcquireRequest, Grant, LimitConfig, NodeConfig, Warning } from './terms.ts';
 
@@ -22,7 +22,7 @@ export function grantNow(tree: ModelTree, arrival: Arrival, path: readonly NodeC
   const lease = take(tree, request, path, { fence: nextFence(tree), class: priority });
   tree.lastGrantWasSystem = priority === 'System';
   if (tree.room.waiters.length > 0) {
-    accountGrant(tree, arrival, path);
+    accountGrant(tree, arrival, path, tree.room.flowOf(arrival));
     if (priority !== 'System') tree.room.wake(SYSTEM_X);
   }
   return grantOf(tree, lease, warnings(tree, path));
@@ -32,11 +32,12 @@ export function grantNow(tree: ModelTree, arrival: Arrival, path: readonly NodeC
 export function grantWaiter(tree: ModelTree, waiter: Waiter, path: readonly NodeConfig[]): readonly string[] {
   const { room } = tree;
   const { request, class: priority, seq } = waiter;
+  // It goes on although it may be empty now.
+  const flow = room.flowOf(waiter);
   room.leave(waiter);
   const lease = take(tree, request, path, { fence: nextFence(tree), class: priority, dispatched: true, seq });
   tree.lastGrantWasSystem = priority === 'System';
-  const passed = accountGrant(tree, waiter, path);
-  const flow = room.flowOf(waiter);
+  const passed = accountGrant(tree, waiter, path, flow);
   flow.round = Math.max(flow.round, waiter.round);
   room.outcomes.set(request.id, grantOf(tree, lease, warnings(tree, path)));
   return passed;
@@ -73,9 +74,8 @@ function warnings(tree: ModelTree, path: readonly NodeConfig[]): readonly Warnin
   return all.slice(0, MAX_WARNINGS);
 }
 
-function accountGrant(tree: ModelTree, arrival: Arrival, path: readonly NodeConfig[]): readonly string[] {
+function accountGrant(tree: ModelTree, arrival: Arrival, path: readonly NodeConfig[], flow: Flow): readonly string[] {
   const { room } = tree;
-  const flow = room.flowOf(arrival);
   const cost = costOf(flow.leaf, flow.class, tree.configs);
   flow.tag = Math.max(flow.tag, room.time);
   room.time = flow.tag;
