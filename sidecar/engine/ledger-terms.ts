@@ -1,4 +1,5 @@
 /** What a tree's ledger holds (rule L1), as `lua/ledger.lua` writes it and `ledger.ts` reads it. */
+import type { Clocks } from './model-clock.ts';
 import type {
   BeatRequest,
   BeatReply,
@@ -78,14 +79,6 @@ export interface Fingerprint {
   readonly leases: number;
 }
 
-/** The clocks as a call found them. */
-export interface ClockState {
-  readonly wallUs: number;
-  readonly logicalUs: number;
-  readonly gapFromMs: number;
-  readonly noReapUntilMs: number;
-}
-
 export interface CallEntry {
   readonly kind: 'call';
   readonly epoch: number;
@@ -94,7 +87,7 @@ export interface CallEntry {
   readonly call: LedgerCall;
   readonly after: Fingerprint;
   /** Not null: calls without an entry of their own came before; they moved the clocks to this and changed nothing else. */
-  readonly before: ClockState | null;
+  readonly before: Clocks | null;
 }
 
 export interface EpochEntry {

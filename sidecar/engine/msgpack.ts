@@ -111,3 +111,7 @@ const TAGGED: Readonly<Record<number, (reader: Reader) => Packed>> = {
   0xde: (reader) => reader.map(reader.uint(2)),
   0xdf: (reader) => reader.map(reader.uint(4)),
 };
+
+export function isMap(value: Packed): value is { readonly [key: string]: Packed } {
+  return value !== null && typeof value === 'object' && !Array.isArray(value);
+}

@@ -3,8 +3,9 @@
  * (rule L1). Pure.
  */
 import { isDeepStrictEqual } from 'node:util';
-import type { CallEntry, EpochEntry, Fingerprint, LedgerCall, LedgerEntry } from './ledger-terms.ts';
+import type { CallEntry, EpochEntry, Fingerprint, LedgerCall, LedgerEntry, StateEntry } from './ledger-terms.ts';
 import { Model } from './model.ts';
+import { restoreModel } from './restore.ts';
 
 /** A call that the model answers in another way, or leaves in another state. */
 export interface Difference {
@@ -13,7 +14,7 @@ export interface Difference {
   readonly seq: number;
   /** Server's clock. */
   readonly atMs: number;
-  readonly op: LedgerCall['op'];
+  readonly op: LedgerCall['op'] | 'checkpoint';
   /** The call's, lease's or owner's name. */
   readonly subject: string;
   /** Of the reply or of the state after it: what the ledger says and what the model does. */
@@ -44,6 +45,9 @@ export class Replay {
   /** Null: nobody knows the state. */
   #model: Model | null = null;
   #seq: number | null = null;
+  #parts: StateEntry[] = [];
+  /** The model could not do what the last call did. */
+  #isBehind = false;
 
   constructor(listener: ReplayListener = {}) {
     this.#listener = listener;
@@ -71,8 +75,27 @@ export class Replay {
         if (entry.why === 'memory') this.#lose();
         return null;
       case 'state':
-        return null;
+        return this.#part(entry);
     }
+  }
+
+  /** A whole checkpoint begins a replay, or shows that the model still stands where the engine does. */
+  #part(part: LedgerEntry & StateEntry): Difference | null {
+    this.#parts.push(part);
+    if (!part.isLast) return null;
+    const restored = restoreModel(this.#parts);
+    this.#parts = [];
+    const before = this.#model;
+    this.#model = restored;
+    if (!before || this.#isBehind) {
+      this.#isBehind = false;
+      return null;
+    }
+    before.clock.look();
+    const [ledger, model] = [restored.snapshot(), before.snapshot()];
+    if (isDeepStrictEqual(ledger, model)) return null;
+    const atMs = restored.clock.wallMs;
+    return { id: part.id, seq: part.seq, atMs, op: 'checkpoint', subject: '', ledger, model };
   }
 
   #begin({ identity, isEmpty }: EpochEntry): void {
@@ -84,6 +107,7 @@ export class Replay {
   #lose(): void {
     this.counts.gaps += 1;
     this.#model = null;
+    this.#parts = [];
   }
 
   #call(entry: LedgerEntry & CallEntry): Difference | null {
@@ -97,8 +121,11 @@ export class Replay {
     model.clock.setUs(wallUs);
     this.#listener.before?.(call, model, entry);
     const said = ask(model, call);
+    this.#isBehind = call.op === 'calibrate' || (call.op === 'configure' && call.remembered.length > 0);
     this.#listener.after?.(call, model, entry);
     this.counts.checked += 1;
+    // What it could not do cannot be compared.
+    if (this.#isBehind) return null;
     const told = 'reply' in call && said !== undefined ? call.reply : undefined;
     const state = stateOf(model);
     if (isDeepStrictEqual(said, told) && isDeepStrictEqual(state, after)) return null;
@@ -161,7 +188,8 @@ function govern(model: Model, call: Governing): unknown {
     case 'resetWindow':
       return model.resetWindow(call.node, call.limit);
     case 'calibrate':
-      // The model does not know the vendor's counters; a checkpoint follows.
+      // The model does not follow the vendor's counters; a checkpoint comes next.
+      model.tick();
       return undefined;
   }
 }

@@ -11,8 +11,8 @@ local STATE_PART_BYTES, STATE_DONE = 32768, 1000
 
 -- The first call of an hour.
 function ledger.is_due(call)
-  local hour_us = 3600000000
-  return not call.fresh and math.floor(call.wall_was / hour_us) ~= math.floor(call.meta.wall_us / hour_us)
+  local every_us = CHECKPOINT_MS * 1000
+  return not call.fresh and math.floor(call.wall_was / every_us) ~= math.floor(call.meta.wall_us / every_us)
 end
 
 local function suffix_of(key)
