@@ -107,10 +107,6 @@ export class World implements AsyncDisposable {
   }
 
   /** What the account's window of this resource has used. */
-  /** Ends what the vendor's words closed. */
-  async thaw(): Promise<void> {
-    await this.#admin.freeze(TREE_KEY, 'account', null);
-  }
 
   async used(resource: Resource): Promise<number> {
     const { nodes } = await this.tree();
