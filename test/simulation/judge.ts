@@ -44,7 +44,10 @@ function judgeWindows({ scenario, watch, store, operator, violated }: Stage): vo
   if (slidingAmount === null) return;
   // What was granted late in one stretch may be sent early in the next.
   const lengthMs = SLIDING_MS - watch.longestDelayMs;
-  const most = mostInStretches(of('account').map(({ sentMs }) => sentMs), lengthMs);
+  const most = mostInStretches(
+    of('account').map(({ sentMs }) => sentMs),
+    lengthMs,
+  );
   if (most > slidingAmount + slack) violated(`inv-I3 ${SLIDING}`, `${most} > ${slidingAmount} + ${slack}`);
 }
 

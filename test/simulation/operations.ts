@@ -1,14 +1,7 @@
 /** The engine's calls as what arrives at a Redis (sidecar/engine/client.ts sends the same). */
 import type { Model } from '#sidecar/engine/model.ts';
 import type { BeatReply, BeatRequest, LeaseRef, RegisterRequest, SwapReply } from '#sidecar/engine/port.ts';
-import type {
-  AcquireRequest,
-  Grant,
-  Settlement,
-  SettleReply,
-  TreeSnapshot,
-  Verdict,
-} from '#sidecar/engine/terms.ts';
+import type { AcquireRequest, Grant, Settlement, SettleReply, TreeSnapshot, Verdict } from '#sidecar/engine/terms.ts';
 import type { Asked } from './store.ts';
 
 /** An error reply of Redis. */

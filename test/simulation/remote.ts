@@ -127,10 +127,12 @@ export class RemoteEngine implements OpenEngine {
       () => undefined,
     );
     // Answered or not, also when its asker has gone: until then it is sent again over a new connection.
-    void promise.catch(() => undefined).finally(() => {
-      over.abort();
-      this.#questions.delete(question);
-    });
+    void promise
+      .catch(() => undefined)
+      .finally(() => {
+        over.abort();
+        this.#questions.delete(question);
+      });
     this.#send(wire, question);
     try {
       return await (signal ? orAbort(promise, signal) : promise);

@@ -52,11 +52,7 @@ export const longStops: Scenario = {
   shape: anyShape,
   faults: (random, sidecars) =>
     several(random, 1, 4, () =>
-      faults.pause(
-        moment(random, 4000, 40_000),
-        someone(random, sidecars),
-        random.chance(0.3) ? 'asleep' : 'stopped',
-      ),
+      faults.pause(moment(random, 4000, 40_000), someone(random, sidecars), random.chance(0.3) ? 'asleep' : 'stopped'),
     ),
   promises: { timesLimit: 2 },
 };

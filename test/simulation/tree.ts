@@ -74,7 +74,7 @@ function teamLimits({ windowAmount, teamAmount }: Shape): readonly LimitConfig[]
 /** Where a call is counted, told without the engine: up to the account, and its model. */
 export function pathIn(nodes: readonly NodeConfig[], leaf: NodeName, model: string): readonly NodeConfig[] {
   const path: NodeConfig[] = [];
-  for (let name: NodeName | null = leaf; name !== null; ) {
+  for (let name: NodeName | null = leaf; name !== null;) {
     const found = nodes.find((each) => each.name === name);
     if (found === undefined) break;
     path.push(found);
@@ -116,10 +116,18 @@ export function snapshotFor(
       prices: MODELS.map((model) => ({
         model,
         currency: 'USD',
-        tiers: [{ upToInputTokens: null, inputNano: 1_400_000_000, cachedNano: 260_000_000, outputNano: 4_400_000_000 }],
+        tiers: [
+          { upToInputTokens: null, inputNano: 1_400_000_000, cachedNano: 260_000_000, outputNano: 4_400_000_000 },
+        ],
       })),
       credits: [],
-      schedule: { timeZone: 'Asia/Shanghai', peak: [], peakFactorPpm: 10 ** 6, offPeakFactorPpm: 500_000, promotions: [] },
+      schedule: {
+        timeZone: 'Asia/Shanghai',
+        peak: [],
+        peakFactorPpm: 10 ** 6,
+        offPeakFactorPpm: 500_000,
+        promotions: [],
+      },
       errors: [],
     },
     upstream: { origin: 'http://127.0.0.1:1', billing: 'CodingPlan', apiKey: 'key', caPem: null },

@@ -104,7 +104,8 @@ export class Watch {
     grant.sentMs = nowMs;
     this.longestDelayMs = Math.max(this.longestDelayMs, nowMs - grant.atMs);
     const standsMs = Math.max(...servers().map((each) => each.standsUntilMs.get(grant.id) ?? -Infinity));
-    if (nowMs > standsMs) violated('T2 started on a lease that is gone', `${grant.id}: ${nowMs - standsMs} ms too late`);
+    if (nowMs > standsMs)
+      violated('T2 started on a lease that is gone', `${grant.id}: ${nowMs - standsMs} ms too late`);
   }
 
   accepted(call: CallFact): void {
@@ -143,7 +144,8 @@ export class Watch {
         const before = known.filter(
           (each) => each.order <= last.order && !last.excused.has(each) && each.path.some((node) => node.name === name),
         );
-        if (before.length > concurrency) this.#options.violated(`inv-I1 in flight at ${name}`, tell(before, concurrency));
+        if (before.length > concurrency)
+          this.#options.violated(`inv-I1 in flight at ${name}`, tell(before, concurrency));
       }
     }
   }
