@@ -23,7 +23,7 @@ function use(next: Source): void {
 const ID_BYTES = 16;
 /** Asking the kernel costs twenty times what an identifier does: ask for many at once. */
 const POOL_BYTES = 256 * ID_BYTES;
-let pool = Buffer.alloc(0);
+let pool: Buffer = Buffer.alloc(0);
 let poolAt = 0;
 
 /** A fresh identifier of one call, owner or process: 22 characters, URL-safe, 128 random bits. */
