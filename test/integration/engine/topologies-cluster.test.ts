@@ -12,7 +12,7 @@ import type { Topology } from '#test/support/redis-topologies.ts';
 import { afterwards, configure, granted, keepUsers, keys, open, TREE_USER } from './topology-fixture.ts';
 
 /** A key whose slot is the tree's. */
-const [KEY = ''] = keys;
+const [KEY] = keys;
 
 /** A cluster with a configured tree, and a sidecar's engine as the tree's user. */
 async function clusterWithTree(account: Partial<NodeConfig>, options: ClusterOptions = {}) {
