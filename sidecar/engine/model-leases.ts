@@ -60,6 +60,17 @@ export class ModelLeases {
     this.holds = [];
   }
 
+  /** Goes on as leases were left. */
+  resume(left: {
+    readonly leases: readonly ModelLease[];
+    readonly done: readonly (readonly [string, number])[];
+    readonly owners: readonly (readonly [string, Owner])[];
+  }): void {
+    for (const lease of left.leases) this.#leases.set(lease.request.id, lease);
+    for (const [id, untilMs] of left.done) this.#done.set(id, untilMs);
+    for (const [name, owner] of left.owners) this.#owners.set(name, owner);
+  }
+
   get live(): readonly ModelLease[] {
     return [...this.#leases.values()].filter(({ live }) => live);
   }

@@ -116,6 +116,7 @@ end
 local function fire_timers(call)
   local due = redis.call('ZRANGEBYSCORE', call.keys.timers, '-inf', int(call.meta.now_ms), 'LIMIT', 0, DISPATCH_BUDGET)
   for _, x in ipairs(due) do
+    call.changed = true
     redis.call('ZREM', call.keys.timers, x)
     queue.wake(call, x, true)
   end

@@ -28,7 +28,7 @@ local function extend(call, id)
 end
 
 -- Owners: how many leases each holds, when it was last heard, and the epoch it last registered in or was granted in.
--- An owner without leases is forgotten.
+-- An owner without leases is forgotten. Returns how many it holds.
 local OWNER_FORMAT = '<ddd'
 
 local function note_owner(call, owner, change, registered)
@@ -43,6 +43,7 @@ local function note_owner(call, owner, change, registered)
   elseif packed then
     redis.call('HDEL', call.keys.owners, owner)
   end
+  return leases
 end
 
 -- Whether owners that held leases before the memory changed are still to be heard (rule T7).

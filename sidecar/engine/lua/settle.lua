@@ -2,12 +2,13 @@
 --
 -- KEYS  as in keys.ts
 -- ARGV  known epoch ('' = none), then for each settlement: id, fence, outcome, sent after ms (-1 = never), first byte
---       after ms (-1 = never), hold ms, frozen until wall ms (-1 = not said), the 9 amounts used
+--       after ms (-1 = never), hold ms, frozen until wall ms (-1 = not said), the 9 amounts used, what is known of the
+--       call (for the ledger only)
 -- reply one of { 'settled', late 0|1, overdraft 0|1 } | { 'unknown' } for each, or { { 'epoch', epoch } }
 -- keeps inv-I2, inv-I5 (a second settlement of an id changes nothing), inv-I7 (granted = settled + expired + live); the
 --       freed slot goes to the next waiter in the same step (Q6).
 
-local SETTLEMENT_COUNT = 7 + AMOUNT_COUNT
+local SETTLEMENT_COUNT = 8 + AMOUNT_COUNT
 
 -- Outcome → refund the windows, return the rate token, the vendor accepted the call if it answered at all.
 local MATRIX = {
