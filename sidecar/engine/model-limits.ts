@@ -98,6 +98,17 @@ function guarantor(child: NodeConfig, name: string, world: World): string | unde
   return above.find(({ limits }) => limits.some((each) => each.name === name))?.name;
 }
 
+/** What a node was promised is counted in its guarantors' windows, so these come up to the clock with its own. */
+export function rollGuarantors(name: string, world: World): void {
+  const config = world.configs.get(name);
+  for (const limit of config?.limits ?? []) {
+    if (!config || limit.guaranteed === undefined || !world.node(name).windows.has(windowKey(limit))) continue;
+    const owner = world.configs.get(guarantor(config, limit.name, world) ?? '');
+    const above = owner?.limits.find((each) => each.name === limit.name);
+    if (owner && above) world.node(owner.name).window(above, world);
+  }
+}
+
 function claimed(window: ModelWindow, during: Period | PeriodicWindow): number {
   if (during instanceof PeriodicWindow) {
     if (!(window instanceof PeriodicWindow)) return 0;
