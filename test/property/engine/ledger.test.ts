@@ -38,7 +38,9 @@ async function entriesOf(first: Shape, all: readonly Step[]): Promise<readonly L
   const twin = new Twin(engine.fresh());
   await twin.begin(first);
   for (const step of all) await twin.step(step);
-  return Array.fromAsync(readLedger(engine.redis, TREE_KEY));
+  const entries: LedgerEntry[] = [];
+  for await (const entry of readLedger(engine.redis, TREE_KEY)) entries.push(entry);
+  return entries;
 }
 
 function replayed(entries: readonly LedgerEntry[]): Replay {
