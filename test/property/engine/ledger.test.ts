@@ -1,9 +1,9 @@
 import { deepEqual } from 'node:assert/strict';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { readLedger } from '#sidecar/engine/ledger.ts';
-import { Replay } from '#sidecar/engine/replay.ts';
-import type { LedgerEntry } from '#sidecar/engine/ledger-terms.ts';
+import { readLedger } from '#sidecar/engine/ledger/read.ts';
+import { Replay } from '#sidecar/engine/ledger/replay.ts';
+import type { LedgerEntry } from '#sidecar/engine/ledger/terms.ts';
 import type { LibraryVariant } from '#sidecar/engine/library.ts';
 import { INJECTED, openTestEngine, TREE_KEY, type TestEngine } from '#test/support/engine.ts';
 import { startRedis, type TestRedis } from '#test/support/redis.ts';

@@ -1,10 +1,10 @@
 /** A checkpoint of the ledger → the reference model as it stood then. Pure. */
-import { AppError } from '../base/errors.ts';
-import type { StateEntry } from './ledger-terms.ts';
-import { Model } from './model.ts';
-import type { WaitingRoom } from './model-queue.ts';
-import { calendarsOf } from './model-revision.ts';
-import type { ModelTree } from './model-tree.ts';
+import { AppError } from '../../base/errors.ts';
+import type { StateEntry } from './terms.ts';
+import { Model } from '../model.ts';
+import type { WaitingRoom } from '../model-queue.ts';
+import { calendarsOf } from '../model-revision.ts';
+import type { ModelTree } from '../model-tree.ts';
 import { unpack } from './msgpack.ts';
 import {
   decodeBottleneck,
@@ -19,10 +19,10 @@ import {
   type MetaRecord,
   type WaiterRecord,
 } from './records.ts';
-import { decodeVerdict } from './replies.ts';
+import { decodeVerdict } from '../replies.ts';
 import { amountsBy, classAt, resumeNodes, type NamedLease } from './restore-nodes.ts';
-import { RESOURCES, type AcquireRequest } from './terms.ts';
-import { parseTree } from './tree-text.ts';
+import { RESOURCES, type AcquireRequest } from '../terms.ts';
+import { parseTree } from '../tree-text.ts';
 
 /** The parts of one checkpoint, by key. Fails with code `invalid` for parts that do not fit together. */
 export function restoreModel(parts: readonly StateEntry[]): Model {

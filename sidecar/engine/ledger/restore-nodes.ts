@@ -1,14 +1,14 @@
 /** Node records and leases of a checkpoint → the model's nodes and leases. Pure. */
-import { AnchoredWindow, SharedWindow, type Period, type PeriodId } from './model-anchored.ts';
-import type { Adaptive } from './model-adaptive.ts';
-import type { ModelLease } from './model-leases.ts';
-import { CalendarWindow, FixedWindow, SlidingWindow } from './model-meters.ts';
-import type { ModelCharge, ModelNode, ModelWindow, Slot } from './model-node.ts';
-import type { Breaker } from './model-pace.ts';
-import type { ModelTree } from './model-tree.ts';
+import { AnchoredWindow, SharedWindow, type Period, type PeriodId } from '../model-anchored.ts';
+import type { Adaptive } from '../model-adaptive.ts';
+import type { ModelLease } from '../model-leases.ts';
+import { CalendarWindow, FixedWindow, SlidingWindow } from '../model-meters.ts';
+import type { ModelCharge, ModelNode, ModelWindow, Slot } from '../model-node.ts';
+import type { Breaker } from '../model-pace.ts';
+import type { ModelTree } from '../model-tree.ts';
 import type { Packed } from './msgpack.ts';
 import type { ChargeRecord, LeaseRecord, NodeRecord, WindowRecord } from './records.ts';
-import { PRIORITY_CLASSES, RESOURCES, type Amounts, type PriorityClass, type Resource } from './terms.ts';
+import { PRIORITY_CLASSES, RESOURCES, type Amounts, type PriorityClass, type Resource } from '../terms.ts';
 
 /** A period by its serial. */
 interface Known {

@@ -3,8 +3,8 @@
  * (rule L1). Pure.
  */
 import { isDeepStrictEqual } from 'node:util';
-import type { CallEntry, EpochEntry, Fingerprint, LedgerCall, LedgerEntry, StateEntry } from './ledger-terms.ts';
-import { Model } from './model.ts';
+import type { CallEntry, EpochEntry, Fingerprint, LedgerCall, LedgerEntry, StateEntry } from './terms.ts';
+import { Model } from '../model.ts';
 import { restoreModel } from './restore.ts';
 
 /** A call that the model answers in another way, or leaves in another state. */
