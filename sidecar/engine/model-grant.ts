@@ -18,12 +18,13 @@ type Arrival = Pick<Waiter, 'request' | 'class' | 'flow' | 'sub'>;
 
 /** A grant to a call that has just come. Who waits is passed, and that is accounted for. */
 export function grantNow(tree: ModelTree, arrival: Arrival, path: readonly NodeConfig[]): Grant {
+  const { room } = tree;
   const { request, class: priority } = arrival;
   const lease = take(tree, request, path, { fence: nextFence(tree), class: priority });
   tree.lastGrantWasSystem = priority === 'System';
-  if (tree.room.waiters.length > 0) {
-    accountGrant(tree, arrival, path, tree.room.flowOf(arrival));
-    if (priority !== 'System') tree.room.wake(SYSTEM_X);
+  if (room.waiters.length > 0) {
+    accountGrant(tree, room.flowOf(arrival), request, path);
+    if (priority !== 'System') room.wake(SYSTEM_X);
   }
   return grantOf(tree, lease, warnings(tree, path));
 }
@@ -32,12 +33,11 @@ export function grantNow(tree: ModelTree, arrival: Arrival, path: readonly NodeC
 export function grantWaiter(tree: ModelTree, waiter: Waiter, path: readonly NodeConfig[]): readonly string[] {
   const { room } = tree;
   const { request, class: priority, seq } = waiter;
-  // It goes on although it may be empty now.
   const flow = room.flowOf(waiter);
   room.leave(waiter);
   const lease = take(tree, request, path, { fence: nextFence(tree), class: priority, dispatched: true, seq });
   tree.lastGrantWasSystem = priority === 'System';
-  const passed = accountGrant(tree, waiter, path, flow);
+  const passed = accountGrant(tree, flow, request, path);
   flow.round = Math.max(flow.round, waiter.round);
   room.outcomes.set(request.id, grantOf(tree, lease, warnings(tree, path)));
   return passed;
@@ -74,7 +74,13 @@ function warnings(tree: ModelTree, path: readonly NodeConfig[]): readonly Warnin
   return all.slice(0, MAX_WARNINGS);
 }
 
-function accountGrant(tree: ModelTree, arrival: Arrival, path: readonly NodeConfig[], flow: Flow): readonly string[] {
+/** Returns the bottlenecks at which it was accounted. */
+function accountGrant(
+  tree: ModelTree,
+  flow: Flow,
+  { reserve }: AcquireRequest,
+  path: readonly NodeConfig[],
+): readonly string[] {
   const { room } = tree;
   const cost = costOf(flow.leaf, flow.class, tree.configs);
   flow.tag = Math.max(flow.tag, room.time);
@@ -90,7 +96,7 @@ function accountGrant(tree: ModelTree, arrival: Arrival, path: readonly NodeConf
   }
   for (const { name, limits } of path) {
     for (const limit of limits) {
-      if (amountOf(arrival.request.reserve, limit.resource) > 0) countBypass(tree, name, limit);
+      if (amountOf(reserve, limit.resource) > 0) countBypass(tree, name, limit);
     }
   }
   return passed;

@@ -159,6 +159,12 @@ export class ModelLeases {
     return over;
   }
 
+  endHold(name: string): Hold | undefined {
+    const found = this.holds.find((hold) => hold.name === name);
+    this.holds = this.holds.filter((hold) => hold !== found);
+    return found;
+  }
+
   #hasLive(owner: string): boolean {
     return this.live.some(({ request }) => request.owner === owner);
   }

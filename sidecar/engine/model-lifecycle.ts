@@ -1,6 +1,6 @@
 /** Reference model: what a lease takes of its nodes, and how it ends. Pure. */
 import { boundsOf, decrease, endProbe, takeAdaptive } from './model-adaptive.ts';
-import type { ModelLease } from './model-leases.ts';
+import type { Hold, ModelLease } from './model-leases.ts';
 import { MATRIX, type Settled, type Slot } from './model-node.ts';
 import { frozenUntil, learnFailure, learnPace } from './model-pace.ts';
 import type { ModelTree } from './model-tree.ts';
@@ -43,7 +43,7 @@ export function settle(tree: ModelTree, settlement: Settlement, again: boolean):
   const late = lease.landed;
   const [refund, refundRate, acceptedIfAnswered] = MATRIX[outcome];
   const sent = lease.grantedWallMs + (sentAfterMs ?? 0);
-  const first = lease.grantedWallMs + (firstByteAfterMs ?? 0);
+  const first = Math.max(sent, lease.grantedWallMs + (firstByteAfterMs ?? 0));
   const accepted = acceptedIfAnswered && firstByteAfterMs !== null;
   const settled = { actual, ending: { refund, accepted, sent, first, wall: tree.now.wallMs } };
   const overdraft = land(tree, lease, settled, refundRate);
@@ -78,8 +78,10 @@ export function giveBack(tree: ModelTree, lease: ModelLease): void {
   tree.leases.finish(lease.request.id);
 }
 
-/** An expired lease whose call runs on holds its slots again. */
+/** An expired lease whose call runs on holds its slots again; if they are still held, that ends: it never counts twice. */
 export function revive(tree: ModelTree, lease: ModelLease): void {
+  const held = tree.leases.endHold(`${lease.request.id}\0${lease.fence}`);
+  if (held) freeHeld(tree, held);
   lease.live = true;
   tree.leases.extend(lease);
   for (const { node } of lease.taken) tree.node(node).inFlight.add(lease.slot);
@@ -87,11 +89,13 @@ export function revive(tree: ModelTree, lease: ModelLease): void {
 
 /** Frees slots whose hold is over. */
 export function endHolds(tree: ModelTree): void {
-  for (const { slot, nodes } of tree.leases.endHolds()) {
-    for (const name of nodes) {
-      tree.node(name).inFlight.delete(slot);
-      tree.wakeNode(name, []);
-    }
+  for (const hold of tree.leases.endHolds()) freeHeld(tree, hold);
+}
+
+function freeHeld(tree: ModelTree, { slot, nodes }: Hold): void {
+  for (const name of nodes) {
+    tree.node(name).inFlight.delete(slot);
+    tree.wakeNode(name, []);
   }
 }
 

@@ -261,17 +261,18 @@ local function finish(call, id, lease, hold_ms)
   bury(call, id)
 end
 
+local function end_hold(call, name)
+  redis.call('ZREM', call.keys.holds, name)
+  local packed = redis.call('HGET', call.keys.leases, name)
+  if not packed then return end
+  return_slots(call, decode_lease(packed))
+  forget_lease(call, name)
+end
+
 -- Slots whose hold is over.
 local function release_holds(call)
   local due = redis.call('ZRANGEBYSCORE', call.keys.holds, '-inf', int(call.meta.now_ms), 'LIMIT', 0, REAP_BUDGET)
-  for _, id in ipairs(due) do
-    local packed = redis.call('HGET', call.keys.leases, id)
-    redis.call('ZREM', call.keys.holds, id)
-    if packed then
-      return_slots(call, decode_lease(packed))
-      forget_lease(call, id)
-    end
-  end
+  for _, name in ipairs(due) do end_hold(call, name) end
 end
 
 -- Outcome unknown: the slot returns, the reserve lands, the record stays for a late settlement (rule T4).

@@ -1,10 +1,12 @@
+import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { GLM_QUOTAS, PODS, SECRETS } from '#operator/controllers/world/kinds.ts';
 import { treeKeyOf } from '#operator/trees/names.ts';
 import { createSidecarEngine } from '#sidecar/engine/client.ts';
-import type { AdminEngine } from '#sidecar/engine/port.ts';
+import type { AdminEngine, SidecarEngine } from '#sidecar/engine/port.ts';
+import type { Verdict } from '#sidecar/engine/terms.ts';
 import { agentPod } from '#test/support/edge/pods.ts';
-import { NOTHING, request, settlement } from '#test/support/engine.ts';
+import { ONE, request, settlement } from '#test/support/engine.ts';
 import { until } from '../../unit/runtime/await-until.ts';
 import { FAST, openRedis, Stand } from './stand.ts';
 
@@ -22,7 +24,7 @@ const spec = {
 const key = treeKeyOf(account);
 const REQUEST = 'daily@2099-01-01T00:00:00Z';
 
-/** The real engine; what it is told of owners and windows is noted instead of done. */
+/** The real engine; what it is told of owners, windows and lost trees is noted besides. */
 function noting(engine: AdminEngine): AdminEngine {
   return {
     ...engine,
@@ -31,17 +33,34 @@ function noting(engine: AdminEngine): AdminEngine {
       if (options.lost) calls.push(`lost ${used?.join() ?? 'all'}`);
       return engine.configure(tree, revision, options, signal);
     },
-    reclaim: async (tree, { prefix }) => {
-      calls.push(`reclaim ${tree} ${prefix}`);
-      return { leases: 0, waiters: 0 };
+    reclaim: async (tree, owners, signal) => {
+      const ended = await engine.reclaim(tree, owners, signal);
+      calls.push(`reclaim ${owners.prefix} ${ended.leases}`);
+      return ended;
     },
-    drain: async (tree, prefix, isDraining) => void calls.push(`drain ${tree} ${prefix} ${isDraining}`),
-    resetWindow: async (tree, node, limit) => {
-      calls.push(`reset ${tree} ${node} ${limit}`);
-      return limit === 'daily';
+    drain: async (tree, prefix, isDraining, signal) => {
+      await engine.drain(tree, prefix, isDraining, signal);
+      calls.push(`drain ${prefix} ${isDraining}`);
+    },
+    resetWindow: async (tree, node, limit, signal) => {
+      calls.push(`reset ${node} ${limit}`);
+      return engine.resetWindow(tree, node, limit, signal);
     },
   };
 }
+
+/** Asks for a lease in the quota; registers first where Redis wants that. */
+async function acquire(engine: SidecarEngine, id: string, owner: string): Promise<Verdict> {
+  const { generation } = (await stand.tree(account))!.revision;
+  const asked = request(id, { owner, leaf: 'quota:team-a/team', generation, reserve: ONE });
+  const verdict = await engine.acquire(asked);
+  if (verdict.kind !== 'epoch') return verdict;
+  const { epoch } = await engine.register({ owner, leases: [], disclaimed: [] });
+  return engine.acquire({ ...asked, epoch });
+}
+
+const usedOf = async (): Promise<number | undefined> =>
+  (await stand.tree(account))?.nodes.find(({ name }) => name === 'quota:team-a/team')?.usage[0]?.used;
 
 const called = async (call: string): Promise<void> => until(async () => calls.includes(call), call);
 
@@ -51,7 +70,7 @@ beforeAll(async () => {
   await stand.namespace('team-a');
   controller = stand.startController('controller-0', FAST, { wrap: noting });
   await stand.credential('glm', 'key', { apiKey: 'vendor-key-0001' });
-  await stand.account(account, { children: { from: 'All' } });
+  await stand.account(account, { children: { from: 'All' }, concurrency: { max: 4 } });
   await stand.quota(team, spec);
   await stand.eventually(GLM_QUOTAS, team, 'Ready', 'True QuotaActive');
 }, 600_000);
@@ -60,6 +79,12 @@ afterAll(async () => {
   await controller?.[Symbol.asyncDispose]();
   await stand?.[Symbol.asyncDispose]();
 });
+
+function sidecarEngine(): Disposable & { readonly redis: Redis; readonly engine: SidecarEngine } {
+  const redis = openRedis(stand.redis.url);
+  const engine = createSidecarEngine({ redis, treeKey: key });
+  return { redis, engine, [Symbol.dispose]: () => redis.disconnect() };
+}
 
 /** A pod that was bound to a node: it is deleted only when its kubelet says so. */
 async function startPod(name: string): Promise<string> {
@@ -75,25 +100,29 @@ async function startPod(name: string): Promise<string> {
 
 test('a pod told to end gets nothing new, and what it leaves is taken back once it is gone', async () => {
   const uid = await startPod('agent-1');
+  using link = sidecarEngine();
+  expect(await acquire(link.engine, 'call-1', `${uid}/a`)).toMatchObject({ kind: 'granted' });
   await stand.server.kubectl(['-n', 'team-a', 'delete', 'pod', 'agent-1', '--wait=false']);
-  await called(`drain ${key} ${uid} true`);
-  expect(calls).not.toContain(`reclaim ${key} ${uid}/`);
+  await called(`drain ${uid} true`);
+  expect(await acquire(link.engine, 'call-2', `${uid}/a`)).toMatchObject({ kind: 'denied', reason: 'Draining' });
   await stand.server.kubectl(['-n', 'team-a', 'delete', 'pod', 'agent-1', '--force', '--grace-period=0']);
-  await called(`reclaim ${key} ${uid}/`);
-  await called(`drain ${key} ${uid} false`);
+  await called(`reclaim ${uid}/ 1`);
+  await called(`drain ${uid} false`);
 });
 
 test('a reset asked for by annotation is done once, told and echoed, whoever leads then', async () => {
+  expect(await usedOf()).toBe(1);
   await stand.quota(team, spec, { 'glmquota.io/reset-window': REQUEST });
   const echo = async () => (await stand.status(GLM_QUOTAS, team))['reset'] as { request: string; result: string };
   await until(async () => (await echo())?.request === REQUEST, 'the echo');
   expect(await echo()).toMatchObject({ result: 'Done' });
+  expect(await usedOf()).toBe(0);
   await controller[Symbol.asyncDispose]();
   controller = stand.startController('controller-1', FAST, { wrap: noting });
   await stand.quota(team, spec, { 'glmquota.io/reset-window': 'weekly@2099-01-01T00:00:00Z' });
   await until(async () => (await echo())?.result === 'NoSuchLimit', 'the refusal');
   const resets = calls.filter((call) => call.startsWith('reset'));
-  expect(resets).toEqual(['daily', 'weekly'].map((limit) => `reset ${key} quota:team-a/team ${limit}`));
+  expect(resets).toEqual(['daily', 'weekly'].map((limit) => `reset quota:team-a/team ${limit}`));
   const type = { group: 'events.k8s.io', version: 'v1', plural: 'events', kind: 'Event', namespaced: true };
   await until(async () => {
     const reasons = (await stand.client.list(type, { namespace: 'team-a' })).items.map((event) => event['reason']);
@@ -102,20 +131,15 @@ test('a reset asked for by annotation is done once, told and echoed, whoever lea
 });
 
 test('F3 what was used is kept in a Secret, and brought back into a Redis that lost it', async () => {
-  const link = openRedis(stand.redis.url);
-  const engine = createSidecarEngine({ redis: link, treeKey: key });
-  const { generation } = (await stand.tree(account))!.revision;
-  const reserve = { ...NOTHING, requests: 1 };
-  const asked = request('call-1', { leaf: 'quota:team-a/team', generation, reserve });
-  let verdict = await engine.acquire(asked);
-  if (verdict.kind === 'epoch') verdict = await engine.acquire({ ...asked, epoch: verdict.epoch });
+  using link = sidecarEngine();
+  const verdict = await acquire(link.engine, 'call-3', 'pod-2/a');
   if (verdict.kind !== 'granted') throw new Error(JSON.stringify(verdict));
-  await engine.settle([settlement(verdict.id, verdict.fence, { actual: reserve })]);
+  await link.engine.settle([settlement(verdict.id, verdict.fence, { actual: ONE })]);
   const name = `glmquota-checkpoint-${key}`;
   const stored = async () => stand.client.get(SECRETS, { namespace: 'default', name });
   await until(async () => (await stored()) !== null, 'the checkpoint');
   expect(await stored()).toMatchObject({ type: 'glmquota.io/checkpoint' });
-  await link.flushall();
-  link.disconnect();
+  await link.redis.flushall();
   await called('lost quota:team-a/team daily 1');
+  await until(async () => (await usedOf()) === 1, 'the use before the loss');
 });

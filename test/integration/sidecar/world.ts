@@ -30,6 +30,10 @@ export const NOTHING = { drifts: 0, excess: 0 };
 export interface WorldOptions {
   /** Calls in flight the vendor allows a model and the tree allows the account; default 4. */
   readonly concurrency?: number;
+  /** Calls in flight the vendor allows a model, if that is another number than the tree's. */
+  readonly vendorConcurrency?: number;
+  /** Changes the tree's nodes. */
+  readonly nodes?: (node: NodeConfig) => NodeConfig;
   /** Requests a window admits; default plenty. */
   readonly requests?: number;
   /** The vendor and Redis speak TLS with certificates of a CA of their own. */
@@ -38,6 +42,9 @@ export interface WorldOptions {
   /** Environment of the sidecars. */
   readonly env?: Readonly<Record<string, string>>;
 }
+
+/** A quota whose calls wait up to a minute. */
+export const PATIENT = { waiting: { mode: 'UntilWindow', maxWaitMs: 60_000 } } as const;
 
 /** Redis with one account's tree, the vendor, and the sidecars started into it. */
 export class World implements AsyncDisposable {
@@ -64,7 +71,11 @@ export class World implements AsyncDisposable {
     await using stack = new AsyncDisposableStack();
     const { tls = false } = options;
     const redis = stack.use(await startRedis({ durable: true, tls }));
-    const account = { id: 'max', keys: [KEY], concurrency: { default: options.concurrency ?? 4 } };
+    const account = {
+      id: 'max',
+      keys: [KEY],
+      concurrency: { default: options.vendorConcurrency ?? options.concurrency ?? 4 },
+    };
     const pki = tls ? await makeTestPki() : null;
     const simulator = stack.use(await startSimulator({ config: { accounts: [account] }, ...vendorTls(pki) }));
     const connection = new Redis(redis.socketPath, { retryStrategy: () => 50 });
@@ -96,6 +107,7 @@ export class World implements AsyncDisposable {
   }
 
   /** What the account's window of this resource has used. */
+
   async used(resource: Resource): Promise<number> {
     const { nodes } = await this.tree();
     return nodes.find(({ name }) => name === 'account')?.usage.find((usage) => usage.resource === resource)?.used ?? 0;
@@ -112,6 +124,8 @@ export class World implements AsyncDisposable {
   /** Waits until neither we nor the vendor count a call, and nothing is reserved. */
   async quiet(): Promise<void> {
     await this.until(async () => {
+      // Slots held after their calls are freed by the next call that comes, as the operator's every second.
+      await this.#admin.tick(TREE_KEY);
       const { leases, nodes } = await this.tree();
       const busy = nodes.some(({ inFlight, usage }) => inFlight > 0 || usage.some(({ reserved }) => reserved > 0));
       return leases === 0 && !busy && (await this.control.report()).inFlight === 0;
@@ -175,7 +189,7 @@ function vendorTls(pki: TestPki | null): { tls?: { cert: string; key: string } }
   return pki === null ? {} : { tls: { cert: pki.cert, key: pki.key } };
 }
 
-function nodesOf({ concurrency = 4, requests = PLENTY }: WorldOptions): NodeConfig[] {
+function nodesOf({ concurrency = 4, requests = PLENTY, nodes = (node) => node }: WorldOptions): NodeConfig[] {
   const limits: LimitConfig[] = COUNTED.map((resource) => ({
     name: `window-${resource.toLowerCase()}`,
     resource,
@@ -187,7 +201,7 @@ function nodesOf({ concurrency = 4, requests = PLENTY }: WorldOptions): NodeConf
     node('model:glm-5.3', 'account', { concurrency }),
     node('model:other', 'account', { concurrency }),
     node(LEAF, 'account'),
-  ];
+  ].map(nodes);
 }
 
 /** A chat call; what `[[sim …]]` in its text asks of the simulator. */
