@@ -344,7 +344,7 @@ export interface CallRecord {
   /** The client's or the vendor's name for it; null: none was given. */
   readonly requestId: string | null;
   readonly user: string | null;
-  /** The vendor's API it came by: `chat`, `messages`, …; `lease`: work that went past the proxy. */
+  /** The vendor's API it came by: `OpenAI`, `Anthropic`, `Responses`; `lease`: work that went past the proxy. */
   readonly surface: string;
   /** The model that answered; null: not named. */
   readonly model: string | null;

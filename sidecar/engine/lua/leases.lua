@@ -330,9 +330,11 @@ end
 local function prune(call)
   local now = int(call.meta.now_ms)
   local old = redis.call('ZRANGEBYSCORE', call.keys.late, '-inf', now, 'LIMIT', 0, PRUNE_BUDGET)
-  if #old > 0 then
-    redis.call('HDEL', call.keys.leases, unpack(old))
-    redis.call('ZREM', call.keys.late, unpack(old))
+  for _, id in ipairs(old) do
+    local packed = redis.call('HGET', call.keys.leases, id)
+    -- An id that was too old may have been granted again.
+    if packed and decode_lease(packed).v == 0 then redis.call('HDEL', call.keys.leases, id) end
+    redis.call('ZREM', call.keys.late, id)
   end
   local finished = redis.call('ZRANGEBYSCORE', call.keys.done, '-inf', now, 'LIMIT', 0, PRUNE_BUDGET)
   if #finished > 0 then redis.call('ZREM', call.keys.done, unpack(finished)) end

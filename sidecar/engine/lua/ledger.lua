@@ -1,5 +1,5 @@
 -- The ledger (rule L1): what was asked of a tree and what it said, in the order in which it happened. One entry for every
--- call that may have changed the tree, written in the same step as the change. Calls are replayed from it (replay.ts).
+-- call that may have changed the tree, written in the same step as the change. Calls are replayed from it (../ledger/replay.ts).
 --
 -- A stream; fields of an entry: s = its number, b = bytes written to this ledger so far, itself included, e = packed:
 --   { 'call', operation, epoch, wall µs, arguments, reply, { fence, seq, waiters, live leases } after it, and if calls

@@ -3,8 +3,8 @@
  * (rule L1). Pure.
  */
 import { isDeepStrictEqual } from 'node:util';
-import type { CallEntry, EpochEntry, Fingerprint, LedgerCall, LedgerEntry, StateEntry } from './ledger-terms.ts';
-import { Model } from './model.ts';
+import type { CallEntry, EpochEntry, Fingerprint, LedgerCall, LedgerEntry, StateEntry } from './terms.ts';
+import { Model } from '../model.ts';
 import { restoreModel } from './restore.ts';
 
 /** A call that the model answers in another way, or leaves in another state. */
@@ -111,7 +111,7 @@ export class Replay {
   }
 
   #call(entry: LedgerEntry & CallEntry): Difference | null {
-    const { call, wallUs, before, after } = entry;
+    const { call, wallUs, before } = entry;
     const model = this.#model;
     if (!model) {
       this.counts.skipped += 1;
@@ -121,24 +121,21 @@ export class Replay {
     model.clock.setUs(wallUs);
     this.#listener.before?.(call, model, entry);
     const said = ask(model, call);
-    this.#isBehind = call.op === 'calibrate' || (call.op === 'configure' && call.remembered.length > 0);
     this.#listener.after?.(call, model, entry);
     this.counts.checked += 1;
+    this.#isBehind = call.op === 'calibrate' || (call.op === 'configure' && call.remembered.length > 0);
     // What it could not do cannot be compared.
-    if (this.#isBehind) return null;
-    const told = 'reply' in call && said !== undefined ? call.reply : undefined;
-    const state = stateOf(model);
-    if (isDeepStrictEqual(said, told) && isDeepStrictEqual(state, after)) return null;
-    const where = {
-      id: entry.id,
-      seq: entry.seq,
-      atMs: Math.floor(wallUs / 1000),
-      op: call.op,
-      subject: subjectOf(call),
-    };
-    const isReply = !isDeepStrictEqual(said, told);
-    return { ...where, ledger: isReply ? told : after, model: isReply ? said : state };
+    return this.#isBehind ? null : differenceOf(entry, said, stateOf(model));
   }
+}
+
+function differenceOf(entry: LedgerEntry & CallEntry, said: unknown, state: Fingerprint): Difference | null {
+  const { id, seq, call, wallUs, after } = entry;
+  const told = 'reply' in call && said !== undefined ? call.reply : undefined;
+  const where = { id, seq, atMs: Math.floor(wallUs / 1000), op: call.op, subject: subjectOf(call) };
+  if (!isDeepStrictEqual(said, told)) return { ...where, ledger: told, model: said };
+  if (!isDeepStrictEqual(state, after)) return { ...where, ledger: after, model: state };
+  return null;
 }
 
 function stateOf({ clock, tree }: Model): Fingerprint {
@@ -199,29 +196,21 @@ function leasesOf({ tree }: Model, owner: string): readonly { readonly id: strin
   return own.map(({ request: { id }, fence }) => ({ id, fence }));
 }
 
-export function subjectOf(call: LedgerCall): string {
+function subjectOf(call: LedgerCall): string {
+  if ('request' in call) return 'id' in call.request ? call.request.id : call.request.owner;
+  if ('settlements' in call) return call.settlements.map(({ id }) => id).join(' ');
+  if ('node' in call) return call.node;
   switch (call.op) {
-    case 'acquire':
-    case 'swap':
-      return call.request.id;
     case 'claim':
       return call.lease.id;
-    case 'settle':
-      return call.settlements.map(({ id }) => id).join(' ');
     case 'cancel':
       return call.id;
-    case 'beat':
-    case 'register':
-      return call.request.owner;
     case 'configure':
       return `generation ${call.revision.generation}`;
     case 'reclaim':
       return call.owners.prefix;
     case 'drain':
       return call.process;
-    case 'freeze':
-    case 'resetWindow':
-      return call.node;
     case 'calibrate':
       return call.reading.limit;
     case 'tick':

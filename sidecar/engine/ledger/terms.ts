@@ -1,5 +1,5 @@
-/** What a tree's ledger holds (rule L1), as `lua/ledger.lua` writes it and `ledger.ts` reads it. */
-import type { Clocks } from './model-clock.ts';
+/** What a tree's ledger holds (rule L1), as `lua/ledger.lua` writes it and `read.ts` reads it. */
+import type { Clocks } from '../model-clock.ts';
 import type {
   BeatRequest,
   BeatReply,
@@ -9,7 +9,7 @@ import type {
   LeaseRef,
   RegisterRequest,
   SwapReply,
-} from './port.ts';
+} from '../port.ts';
 import type {
   AcquireRequest,
   ConfigureReply,
@@ -19,7 +19,7 @@ import type {
   SettleReply,
   TreeConfig,
   Verdict,
-} from './terms.ts';
+} from '../terms.ts';
 
 /** One operation of the engine: what it was asked and what it said. */
 export type LedgerCall =
