@@ -131,7 +131,11 @@ function connectEngine({ binding, redis }: SidecarSnapshot, log: Log): OpenEngin
   const onError = (error: AppError): void => log.warn('redis.away', { code: error.code, message: error.message });
   const connection = connectRedis(redis, { name: `glmquota-sidecar-${binding.treeKey}`, onError });
   return {
-    engine: createSidecarEngine({ redis: connection.redis, treeKey: binding.treeKey }),
+    engine: createSidecarEngine({
+      redis: connection.redis,
+      treeKey: binding.treeKey,
+      subscribe: (channel, listener, signal) => connection.subscribe(channel, listener, signal),
+    }),
     ready: (signal) => connection.ready(signal),
     reconnect: (signal) => connection.reconnect(signal),
     [Symbol.asyncDispose]: () => connection[Symbol.asyncDispose](),

@@ -73,6 +73,11 @@ export class Held implements HeldLease {
     return this.options.lease.warnings;
   }
 
+  get isRepeatable(): boolean {
+    const { patience, attempts, snapshot } = this.options;
+    return attempts < snapshot.binding.retry.maxAttempts && patience.remainingMs > 0;
+  }
+
   get signal(): AbortSignal {
     return this.#control.signal;
   }

@@ -71,6 +71,8 @@ export interface HeldLease {
   readonly ttlMs: number;
   /** Limits that this grant brought past one of their thresholds. */
   readonly warnings: readonly Warning[];
+  /** Whether `again` could give a lease for another try. */
+  readonly isRepeatable: boolean;
   /** Aborts when the lease may no longer be used (lost, or past `maxRuntime`). */
   readonly signal: AbortSignal;
   /**

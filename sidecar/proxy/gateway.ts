@@ -12,11 +12,13 @@ import { readRequest } from '../glm/request.ts';
 import type { Surface } from '../glm/terms.ts';
 import type { CallLabel, SidecarMetrics } from '../leases/metrics.ts';
 import type { HeldLease, LeaseDesk, TokenUsage } from '../leases/terms.ts';
+import { sendUntilAnswered } from './attempts.ts';
 import { BodyBudget, readBody } from './body.ts';
-import { upstreamHeaders } from './headers.ts';
-import { MeteredCall } from './metered-call.ts';
+import { parseClaims } from './claims.ts';
+import { upstreamHeaders, warningHeaders } from './headers.ts';
 import { PassedCall } from './passed-call.ts';
-import { Relay, type RelayListener } from './relay.ts';
+import { placeOf } from './place.ts';
+import { Relay, type RelayOptions } from './relay.ts';
 import { labelOf, reply } from './reply.ts';
 import type { Upstreams } from './upstream.ts';
 
@@ -97,17 +99,21 @@ export class Gateway {
   async #pass(exchange: Exchange): Promise<void> {
     const body = await this.#body(exchange);
     const { response, surface } = exchange;
-    this.#relay(exchange, body, new PassedCall(response, surface, (ended) => this.#count(exchange, ended)));
+    this.#relay(exchange, body, {
+      listener: new PassedCall(response, surface, (ended) => this.#count(exchange, ended)),
+    });
   }
 
   async #meter(exchange: Exchange): Promise<void> {
     const { desk, clock } = this.#options;
-    const { response, surface, gone } = exchange;
+    const { request, response, surface, snapshot, gone } = exchange;
+    const claims = parseClaims(request.rawHeaders);
     const body = await this.#body(exchange);
     const read = readRequest(body);
     if (read.kind === 'unreadable') throw new AppError('invalid', read.message);
     const estimate = estimateRequest(read);
-    const admission = await desk.admit({ model: read.model, estimate }, gone);
+    const place = (): string => placeOf(snapshot.binding.leaf, request.url ?? '', body);
+    const admission = await desk.admit({ model: read.model, estimate, claims, place }, gone);
     switch (admission.kind) {
       case 'denied':
         reply(response, refuseDenial(surface, admission, clock.nowMs()));
@@ -120,27 +126,33 @@ export class Gateway {
     }
   }
 
-  async #send(exchange: Exchange, body: Buffer, lease: HeldLease, reserved: TokenUsage): Promise<void> {
-    const { response, surface, snapshot, startedMs, gone } = exchange;
+  async #send(exchange: Exchange, body: Buffer, first: HeldLease, reserved: TokenUsage): Promise<void> {
+    const { snapshot, ...rest } = exchange;
     const { clock, log, metrics } = this.#options;
-    const started = await lease.start(gone).catch(async (error: unknown) => {
-      await lease.cancel();
-      throw error;
-    });
-    if (!started) {
-      await lease.cancel();
-      throw new AppError('unavailable', 'the lease of this call was lost before it started');
-    }
     const { errors } = snapshot.catalog;
-    const call = new MeteredCall({ lease, surface, reserved, errors, response, startedMs, clock, log, metrics });
-    const relay = this.#relay(exchange, body, call);
-    lease.signal.addEventListener('abort', () => relay.abort(lease.signal.reason), { once: true });
+    await sendUntilAnswered(first, {
+      ...rest,
+      reserved,
+      errors,
+      clock,
+      log,
+      metrics,
+      relay: (listener, lease) => {
+        const relay = this.#relay(exchange, body, { listener, extraHeaders: warningHeaders(lease.warnings) });
+        lease.signal.addEventListener('abort', () => relay.abort(lease.signal.reason), { once: true });
+        return relay;
+      },
+    });
   }
 
-  #relay({ request, response, snapshot, gone }: Exchange, body: Buffer, listener: RelayListener): Relay {
+  #relay(
+    { request, response, snapshot, gone }: Exchange,
+    body: Buffer,
+    to: Pick<RelayOptions, 'listener' | 'extraHeaders'>,
+  ): Relay {
     const { upstream } = snapshot;
     const { pool, host } = this.#options.upstreams.of(upstream);
-    const relay = new Relay(response, listener, this.#options.clock);
+    const relay = new Relay({ ...to, response, clock: this.#options.clock });
     gone.addEventListener('abort', () => relay.leave(gone.reason), { once: true });
     relay.start(pool, {
       method: request.method === 'GET' ? 'GET' : 'POST',

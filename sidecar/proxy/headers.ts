@@ -3,6 +3,8 @@
  * case and repetition stay as they are.
  */
 
+import type { Warning } from '../engine/terms.ts';
+
 /** Meant for one connection, not for the other end (RFC 9110, 7.6.1); `expect` is answered here. */
 const HOP_BY_HOP: ReadonlySet<string> = new Set([
   'connection',
@@ -17,6 +19,7 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set([
   'upgrade',
 ]);
 const OURS = 'x-glmquota-';
+const LONGEST_NAME = 512;
 
 /** Headers named in `Connection` belong to the connection too. */
 function namedInConnection(raw: readonly string[]): ReadonlySet<string> {
@@ -67,6 +70,15 @@ export function downstreamHeaders(raw: readonly string[]): string[] {
   const headers: string[] = [];
   for (const [name, , value] of endToEnd(raw)) headers.push(name, value);
   return headers;
+}
+
+/** What a grant warns of, one header a limit. */
+export function warningHeaders(warnings: readonly Warning[]): string[] {
+  return warnings.flatMap(({ node, limit, percent }) => {
+    // Names come from the cluster and are plain; a header must not break even if one is not.
+    const where = `${node}/${limit}`.replace(/[^\x21-\x7e]/g, '?').slice(0, LONGEST_NAME);
+    return ['x-glmquota-warning', `${where};percent=${percent}`];
+  });
 }
 
 /** The first value of a header, or null. `name` in lower case. */

@@ -19,7 +19,9 @@ export class PassedCall implements RelayListener {
     this.#onEnded = onEnded;
   }
 
-  onHead(): void {}
+  onHead(): 'pass' {
+    return 'pass';
+  }
 
   onChunk(): void {}
 

@@ -36,12 +36,16 @@ export function labelOf(error: AppError): CallLabel {
 /** Undici's names for a vendor that said nothing for too long. */
 const SILENCE: ReadonlySet<unknown> = new Set(['UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT']);
 
+/** The vendor said nothing for as long as it may. */
+export function isSilence(error: Error): boolean {
+  return 'code' in error && SILENCE.has(error.code);
+}
+
 /** What the client is told when a relay ended before the vendor's head; null: nothing, it has gone itself. */
 export function refuseRelayEnd(surface: Surface, end: Exclude<RelayEnd, { kind: 'complete' }>): Refusal | null {
   if (!end.beforeHead) return null;
   if (end.kind === 'aborted') return end.reason instanceof AppError ? refuseError(surface, end.reason) : null;
-  const code = 'code' in end.error ? end.error.code : undefined;
-  if (SILENCE.has(code)) return refuseError(surface, new AppError('deadline', 'the vendor did not answer in time'));
+  if (isSilence(end.error)) return refuseError(surface, new AppError('deadline', 'the vendor did not answer in time'));
   const message = end.sent ? 'the vendor closed the connection without an answer' : 'the vendor cannot be reached';
   return { ...refuseError(surface, new AppError('unavailable', message)), status: 502 };
 }

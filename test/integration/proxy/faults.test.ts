@@ -77,7 +77,7 @@ test('a response shorter than its stated length does not look complete', async (
   expect((await settlement(gateway)).outcome).toBe('brokeMidStream');
 });
 
-test('a client that leaves mid-stream ends the call at the vendor, and it is charged after the hold', async () => {
+test('a client that leaves mid-stream ends the call at the vendor, is charged, and holds its slot', async () => {
   await using vendor = await RawVendor.start();
   let closed = false;
   vendor.onRequest = (socket) => {
@@ -90,7 +90,7 @@ test('a client that leaves mid-stream ends the call at the vendor, and it is cha
   await response.body!.getReader().read();
   gone.abort();
   await until(() => closed);
-  expect((await settlement(gateway)).outcome).toBe('brokeMidStream');
+  expect(await settlement(gateway)).toMatchObject({ outcome: 'brokeMidStream', holdMs: 2000 });
 });
 
 test('a client that leaves after the last frame ends a whole call, once the vendor has ended it', async () => {
@@ -202,7 +202,7 @@ test('a client that leaves before its body is complete asks Redis for nothing', 
 });
 
 test.for([
-  [429, '1302', 'refusedRate'],
+  [429, '1302', 'refusedConcurrency'],
   [429, '1308', 'refusedQuota'],
   [400, '1214', 'rejected'],
   [500, '500', 'failedBeforeFirstByte'],
@@ -235,7 +235,7 @@ test('an error inside a stream that began with 200 refunds what a refusal would'
   vendor.onRequest = (socket) => void socket.write(`${STREAM_HEAD + chunked(frame)}0\r\n\r\n`);
   await using gateway = await startGateway({ upstream: { origin: vendor.origin } });
   expect(await (await call(gateway)).text()).toBe(frame);
-  expect((await settlement(gateway)).outcome).toBe('refusedRate');
+  expect((await settlement(gateway)).outcome).toBe('refusedConcurrency');
 });
 
 test('a call that runs longer than its quota allows is cut', async () => {

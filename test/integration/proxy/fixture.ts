@@ -36,6 +36,9 @@ export async function startGateway(options: TestGatewayOptions): Promise<TestGat
   const base = snapshotOf(options.binding);
   const errors = [
     { code: '1302', class: 'Concurrency' },
+    { code: '1303', class: 'Rate' },
+    { code: '1305', class: 'Overload' },
+    { code: '1113', class: 'AccountStop' },
     { code: '1308', class: 'Quota' },
     { code: '1214', class: 'ClientError' },
   ] as const;
