@@ -18,6 +18,7 @@ export class Operator implements AsyncDisposable {
   /** What no absence of Redis explains. */
   readonly problems: string[] = [];
   #generation = 0;
+  #tree: TreeConfig | null = null;
   readonly #stop = new AbortController();
   readonly #loops: readonly Promise<void>[];
 
@@ -33,8 +34,15 @@ export class Operator implements AsyncDisposable {
 
   async configure(tree: TreeConfig, options: ConfigureOptions = {}): Promise<void> {
     this.#generation += 1;
-    const reply = await this.engine.configure(tree, this.revision, options);
-    if (reply.kind !== 'applied') throw new Error(`configure was answered ${JSON.stringify(reply)}`);
+    this.#tree = tree;
+    await this.#write(tree, options);
+  }
+
+  /** Writes what Redis has lost once more: library, and the tree as the same revision. */
+  async restore(options: ConfigureOptions = {}): Promise<void> {
+    if (this.#tree === null) throw new Error('nothing was configured yet');
+    await this.engine.loadLibrary();
+    await this.#write(this.#tree, { lost: true, ...options });
   }
 
   async tree(): Promise<TreeSnapshot> {
@@ -51,6 +59,11 @@ export class Operator implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
     await Promise.all(this.#loops);
+  }
+
+  async #write(tree: TreeConfig, options: ConfigureOptions): Promise<void> {
+    const reply = await this.engine.configure(tree, this.revision, options);
+    if (reply.kind !== 'applied') throw new Error(`configure was answered ${JSON.stringify(reply)}`);
   }
 
   async #audit(signal: AbortSignal): Promise<void> {
