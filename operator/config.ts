@@ -46,8 +46,7 @@ const VARIABLES = {
   GLMQUOTA_NAMESPACE: "the operator's own namespace (required)",
   GLMQUOTA_POD_NAME: 'name of this pod (required)',
   GLMQUOTA_NAME: "prefix of the names of the operator's objects; default glmquota",
-  GLMQUOTA_REDIS_URL:
-    'rediss://host:port, rediss+sentinel://host:port,…/master or rediss+cluster://host:port,… (required)',
+  GLMQUOTA_REDIS_URL: 'rediss://host:port, rediss+sentinel://… or rediss+cluster://… (required)',
   GLMQUOTA_REDIS_SECRET: 'Secret with the credentials of Redis (required)',
   GLMQUOTA_MANAGE_REDIS_SECRET: 'controller: true makes that Secret when it is missing; default false',
   GLMQUOTA_ALLOWED_ORIGINS: 'origins that credentials may name besides the vendor, with commas; default none',

@@ -11,8 +11,10 @@ import { observeDeployment } from './controllers/agentpool/reconcile.ts';
 import type { ShippedCatalog } from './controllers/glmcatalog/shipped.ts';
 import { KeptEngine } from './controllers/kept-engine.ts';
 import { CONTROLLERS, lead } from './controllers/leading.ts';
+import { createTreeMetrics } from './controllers/metrics.ts';
+import { observePod } from './controllers/pods/observe.ts';
 import { credentialFactsOf, feedWorld, openCaches, watchResource } from './controllers/world/caches.ts';
-import { AGENT_POOLS, DEPLOYMENTS, observe } from './controllers/world/kinds.ts';
+import { AGENT_POOLS, DEPLOYMENTS, observe, PODS } from './controllers/world/kinds.ts';
 import { World } from './controllers/world/world.ts';
 import { KubeClient } from './runtime/client.ts';
 import { RedisKeeper, type RedisKeeperOptions } from './redis-keeper.ts';
@@ -24,10 +26,20 @@ import { createRuntimeMetrics } from './runtime/metrics.ts';
 import type { Reflector } from './runtime/reflector.ts';
 import type { WorkQueue } from './runtime/work-queue.ts';
 import { createCalendar } from './trees/calendar.ts';
+import { LABEL_INJECTED } from './webhook/patch.ts';
 
 /** A cache that heard nothing for this long is stuck for good: watches and lists answer every few minutes at least. */
 const STUCK_MS = 15 * 60_000;
-const RESOURCES = ['glmaccounts', 'glmquotas', 'glmcatalogs', 'agentpools', 'secrets', 'namespaces', 'deployments'];
+const RESOURCES = [
+  'glmaccounts',
+  'glmquotas',
+  'glmcatalogs',
+  'agentpools',
+  'secrets',
+  'namespaces',
+  'deployments',
+  'pods',
+];
 
 export interface ControllerRoleOptions {
   /** Its own for the lease, so that renewing never waits behind other calls. */
@@ -40,6 +52,8 @@ export interface ControllerRoleOptions {
   readonly ping: (signal: AbortSignal) => Promise<void>;
   readonly lease: { readonly namespace: string; readonly name: string };
   readonly leaderTimings?: Partial<LeaderTimings>;
+  /** Before a tree's key in the name of its checkpoint, a Secret beside the lease. */
+  readonly checkpointPrefix: string;
   readonly podName: string;
   readonly userAgent: string;
   readonly allowedOrigins: readonly string[];
@@ -58,14 +72,16 @@ export async function runControllerRole(options: ControllerRoleOptions, signal: 
   const { clock, log, registry, userAgent, connection, lease, podName } = options;
   const names = { controllers: CONTROLLERS, resources: RESOURCES, leases: [lease.name] };
   const metrics = createRuntimeMetrics(registry, names);
+  const treeMetrics = createTreeMetrics(registry);
   const client = new KubeClient({ connection, clock, log, userAgent, metrics });
   const leaseClient = new KubeClient({ connection: options.leaseConnection, clock, log, userAgent, metrics });
   const cacheOptions = { client, clock, log, metrics };
   const { caches, reflectors: ours } = openCaches(cacheOptions, credentialFactsOf);
   const pools = watchResource(cacheOptions, AGENT_POOLS, observe(parseAgentPool));
   const deployments = watchResource(cacheOptions, DEPLOYMENTS, observeDeployment, { labelSelector: LABEL_POOL });
-  const reflectors = [...ours, pools.reflector, deployments.reflector];
-  const stores = [...Object.values(caches), pools.store, deployments.store];
+  const pods = watchResource(cacheOptions, PODS, observePod, { labelSelector: LABEL_INJECTED });
+  const reflectors = [...ours, pools.reflector, deployments.reflector, pods.reflector];
+  const stores = [...Object.values(caches), pools.store, deployments.store, pods.store];
   const queues = new Set<WorkQueue>();
   const engine = new KeptEngine(options.engine);
   const world = new World({
@@ -112,9 +128,11 @@ export async function runControllerRole(options: ControllerRoleOptions, signal: 
       const either = AbortSignal.any([signal, term.lost]);
       const synced = await Promise.all(stores.map((store) => store.waitSynced(either))).catch(() => null);
       if (synced === null) return;
-      const parts = { client, engine, world, caches, pools: pools.store, deployments: deployments.store };
+      const resources = { caches, pools: pools.store, deployments: deployments.store, pods: pods.store };
+      const checkpoints = { namespace: lease.namespace, prefix: options.checkpointPrefix };
+      const parts = { ...resources, client, engine, world, checkpoints, treeMetrics, shipped: options.shipped };
       await Promise.all([
-        lead({ ...parts, shipped: options.shipped, recorder, clock, log, metrics, queues }, term, signal),
+        lead({ ...parts, recorder, clock, log, metrics, queues }, term, signal),
         keepRedis(options, world, either),
       ]);
     });

@@ -15,6 +15,7 @@ import {
   openCaches,
   watchResource,
 } from './controllers/world/caches.ts';
+import { PODS } from './controllers/world/kinds.ts';
 import { TreeHashes } from './controllers/world/tree-hashes.ts';
 import { World } from './controllers/world/world.ts';
 import { podSource, projectPod } from './edge/pods.ts';
@@ -24,7 +25,7 @@ import { tokenReviewer } from './edge/token-reviewer.ts';
 import type { KubeClient } from './runtime/client.ts';
 import { type Health, startHealth } from './runtime/health.ts';
 import type { RuntimeMetrics } from './runtime/metrics.ts';
-import type { KubeObject, ResourceType } from './runtime/resources.ts';
+import type { KubeObject } from './runtime/resources.ts';
 import type { Store } from './runtime/store.ts';
 import { createCalendar } from './trees/calendar.ts';
 import { readCredential, type ReadCredential, readCredentialFacts } from './trees/credentials.ts';
@@ -37,7 +38,6 @@ import type { SidecarSettings } from './webhook/sidecar-container.ts';
 /** What this role watches: labels of its metrics. */
 export const EDGE_RESOURCES = ['glmaccounts', 'glmquotas', 'glmcatalogs', 'secrets', 'namespaces', 'pods'];
 
-const PODS: ResourceType = { group: '', version: 'v1', plural: 'pods', kind: 'Pod', namespaced: true };
 const LEAF_DAYS = 7;
 const RENEWAL_LOOK_MS = 60_000;
 const TRUST_LOOK_MS = 30_000;

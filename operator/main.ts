@@ -106,6 +106,7 @@ async function controller(config: ControllerConfig, base: Base): Promise<void> {
       redis: { servers: link.servers, usersKey: usersKeyOf(credentials, log) },
       ping: async (each) => link.ping(each),
       lease: { namespace, name: `${name}-controller` },
+      checkpointPrefix: `${name}-checkpoint-`,
       podName,
       userAgent,
       allowedOrigins: config.allowedOrigins,

@@ -15,16 +15,23 @@ import type { Clock } from '../../sidecar/base/clock.ts';
 import type { Log } from '../../sidecar/base/log.ts';
 import type { AdminEngine } from '../../sidecar/engine/port.ts';
 import { type ObservedDeployment, decidePoolWrite, PoolReconciler } from './agentpool/reconcile.ts';
+import { Checkpoints } from './checkpoints/checkpoints.ts';
+import type { CheckpointPlace } from './checkpoints/secrets.ts';
 import { AccountStatus } from './glmaccount/status.ts';
 import { TreeSync } from './glmaccount/reconcile.ts';
+import { tickTrees } from './glmaccount/ticker.ts';
+import { Upkeep } from './glmaccount/upkeep.ts';
 import { CatalogReconciler, decideCatalogWrite } from './glmcatalog/reconcile.ts';
 import type { CatalogStatus } from './glmcatalog/plan.ts';
 import type { ShippedCatalog } from './glmcatalog/shipped.ts';
 import { quotasConcerned } from './glmquota/fan-out.ts';
 import { QuotaStatus } from './glmquota/status.ts';
+import type { TreeMetrics } from './metrics.ts';
 import { decideNodeWrite } from './node-status/damping.ts';
 import { NodeReports } from './node-status/reports.ts';
 import { SyncBoard } from './node-status/sync-state.ts';
+import type { ObservedPod } from './pods/observe.ts';
+import { PodOwners } from './pods/owners.ts';
 import { StatusWriter, type StatusWriterOptions } from './status/writer.ts';
 import type { OurCaches } from './world/caches.ts';
 import { DifferenceFinder } from './world/differences.ts';
@@ -34,7 +41,7 @@ import type { World } from './world/world.ts';
 import { DEFAULT_CATALOG } from '../api/v1alpha1/glmcatalog.ts';
 
 /** Names of the controllers, as metrics and logs show them. */
-export const CONTROLLERS = ['tree', 'glmaccount', 'glmquota', 'glmcatalog', 'agentpool'] as const;
+export const CONTROLLERS = ['tree', 'glmaccount', 'glmquota', 'glmcatalog', 'agentpool', 'pod'] as const;
 type ControllerName = (typeof CONTROLLERS)[number];
 
 const FIELD_MANAGER = 'glmquota-status';
@@ -43,16 +50,18 @@ const TREE_LIMITS: Partial<QueueLimits> = { firstDelayMs: 50, mostDelayMs: 3000,
 /** A status that lost a race is written again at once; a thousand of them may. */
 const STATUS_LIMITS: Partial<QueueLimits> = { firstDelayMs: 20, mostDelayMs: 60_000, perSecond: 200, burst: 1000 };
 
-/** What a leader does to trees. */
-type LeadersEngine = Pick<AdminEngine, 'configure' | 'snapshot' | 'hashOf' | 'resetWindow'>;
-
 export interface LeadingOptions {
   readonly client: KubeClient;
-  readonly engine: LeadersEngine;
+  readonly engine: Omit<AdminEngine, 'loadLibrary'>;
   readonly world: World;
   readonly caches: OurCaches;
   readonly pools: Store<Observed<AgentPool>>;
   readonly deployments: Store<ObservedDeployment>;
+  /** Those with our sidecar. */
+  readonly pods: Store<ObservedPod>;
+  /** Where the trees' checkpoints are: namespace, and what stands before a tree's key in a Secret's name. */
+  readonly checkpoints: Pick<CheckpointPlace, 'namespace' | 'prefix'>;
+  readonly treeMetrics: TreeMetrics;
   readonly shipped: ShippedCatalog;
   readonly recorder: EventRecorder;
   readonly clock: Clock;
@@ -66,7 +75,8 @@ export interface LeadingOptions {
 export async function lead(options: LeadingOptions, term: Term, signal: AbortSignal): Promise<void> {
   const leadership = new Leadership(options, term);
   using _subscriptions = leadership.connect();
-  await Promise.all(leadership.controllers.map((controller) => controller.run(signal, term.lost)));
+  const controllers = leadership.controllers.map((controller) => controller.run(signal, term.lost));
+  await Promise.all([...controllers, leadership.tick(AbortSignal.any([signal, term.lost]))]);
 }
 
 class Leadership {
@@ -77,6 +87,7 @@ class Leadership {
   readonly #poolWriter: StatusWriter<PoolStatus>;
   readonly #quotas: QuotaStatus;
   readonly #pool: PoolReconciler;
+  readonly #owners: PodOwners;
   readonly #queues: Readonly<Record<ControllerName, Controller['queue']>>;
   /** Labels of a namespace changed since the last compilation, which follows such a change. */
   #isRelabelled = false;
@@ -88,7 +99,8 @@ class Leadership {
     const board = this.#board;
     const hashes = new TreeHashes(engine);
     this.#reports = { account: this.#nodeReports(GLM_ACCOUNTS), quota: this.#nodeReports(GLM_QUOTAS) };
-    const trees = new TreeSync({ world, engine, hashes, term, board, clock, log });
+    this.#owners = new PodOwners({ engine, world, log, metrics: options.treeMetrics });
+    const trees = this.#treeSync(hashes, term);
     const shared = { world, board, hashes };
     const accounts = new AccountStatus({
       ...shared,
@@ -111,6 +123,7 @@ class Leadership {
       glmquota: this.#controller('glmquota', (id, each) => this.#quotas.reconcile(id, each), STATUS_LIMITS),
       glmcatalog: this.#controller('glmcatalog', (id, each) => catalog.reconcile(id, each), {}),
       agentpool: this.#controller('agentpool', (id, each) => this.#pool.reconcile(id, each), STATUS_LIMITS),
+      pod: this.#controller('pod', (uid, each) => this.#owners.reconcile(uid, each), TREE_LIMITS),
     };
     this.controllers = Object.values(made);
     this.#queues = {
@@ -119,7 +132,14 @@ class Leadership {
       glmquota: made.glmquota.queue,
       glmcatalog: made.glmcatalog.queue,
       agentpool: made.agentpool.queue,
+      pod: made.pod.queue,
     };
+  }
+
+  /** Until the signal aborts. */
+  async tick(signal: AbortSignal): Promise<void> {
+    const { engine, clock, log } = this.#options;
+    await tickTrees({ board: this.#board, engine, clock, log }, signal);
   }
 
   /** Feeds the queues until disposed of. */
@@ -144,6 +164,12 @@ class Leadership {
       deployments.subscribe((change) => {
         if (change.kind === 'deleted') this.#pool.deploymentGone(change.previous.value.owner ?? '');
         this.#queues.agentpool.add(change.kind === 'deleted' ? change.previous.key : change.current.key);
+      }),
+    );
+    stack.use(
+      this.#options.pods.subscribe((change) => {
+        const uid = this.#owners.note(change);
+        if (uid !== null) this.#queues.pod.add(uid);
       }),
     );
     stack.use(
@@ -199,6 +225,25 @@ class Leadership {
     }
   }
 
+  #treeSync(hashes: TreeHashes, term: Term): TreeSync {
+    const { world, engine, caches, client, recorder, clock, log, treeMetrics: metrics } = this.#options;
+    const checkpoints = new Checkpoints({ ...this.#options.checkpoints, client, clock, log, metrics });
+    const upkeep = new Upkeep({ engine, hashes, recorder, clock, log, metrics });
+    const wasInForce = (id: string): boolean => isInForce(caches.accounts.get(id)?.status);
+    return new TreeSync({
+      world,
+      engine,
+      hashes,
+      term,
+      board: this.#board,
+      clock,
+      log,
+      checkpoints,
+      upkeep,
+      wasInForce,
+    });
+  }
+
   #nodeReports(type: ResourceType): NodeReports {
     const { engine, recorder, clock } = this.#options;
     const events = { Ready: 'True', Overcommitted: 'False' } as const;
@@ -222,4 +267,9 @@ class Leadership {
     const { clock, log, metrics } = this.#options;
     return new Controller({ name, reconcile, clock, log, limits, concurrency: 8, ...(metrics && { metrics }) });
   }
+}
+
+/** A status that names a revision was written when Redis held the tree. */
+function isInForce(status: unknown): boolean {
+  return typeof status === 'object' && status !== null && 'revision' in status;
 }

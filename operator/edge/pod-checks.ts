@@ -3,7 +3,8 @@ import { AppError } from '../../sidecar/base/errors.ts';
 import { objectId } from '../trees/names.ts';
 import type { TokenClaims } from './claims.ts';
 import { repositoryOf } from './images.ts';
-import type { PodFacts, ReviewedPod, SidecarFacts } from './terms.ts';
+import type { SidecarFacts } from '../trees/sidecar-facts.ts';
+import type { PodFacts, ReviewedPod } from './terms.ts';
 
 /**
  * The pod the token names, seen at the address the call comes from. Fails with `unavailable` while the cache may

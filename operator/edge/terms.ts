@@ -4,6 +4,7 @@ import type { SidecarSnapshot } from '../../sidecar/control/terms.ts';
 import type { Revision, TreeConfig, TreeKey } from '../../sidecar/engine/terms.ts';
 import type { Credential } from '../trees/credentials.ts';
 import type { ObjectKey } from '../trees/names.ts';
+import type { SidecarFacts } from '../trees/sidecar-facts.ts';
 import type { CompiledWorld, NamespaceLabels } from '../trees/terms.ts';
 
 /** A pod as far as edge looks at it. */
@@ -18,14 +19,6 @@ export interface PodFacts extends ObjectKey {
   readonly sidecar: SidecarFacts | null;
   /** Value of the label by which an AgentPool's pods name it; null: it is in none. */
   readonly pool: string | null;
-}
-
-export interface SidecarFacts {
-  readonly image: string;
-  /** `namespace/name` of the GLMQuota, from the container's environment, which nobody can change; null: malformed. */
-  readonly binding: string | null;
-  /** Calls the pod may have in flight; null: no limit of its own. */
-  readonly perAgentConcurrency: number | null;
 }
 
 export interface PodSource {

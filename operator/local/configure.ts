@@ -37,7 +37,7 @@ export async function configureTree(
 }
 
 export interface Keeping {
-  readonly engine: Pick<AdminEngine, 'loadLibrary' | 'configure' | 'snapshot'>;
+  readonly engine: Pick<AdminEngine, 'loadLibrary' | 'configure' | 'snapshot' | 'tick'>;
   readonly tree: TreeConfig;
   /** What the sidecar was told. */
   readonly revision: Revision;
@@ -46,8 +46,8 @@ export interface Keeping {
 }
 
 /**
- * Puts the tree back under the same revision when Redis was restarted or flushed, and says so when somebody else wrote
- * another one. Runs until `signal` aborts; a Redis that is away is looked at again.
+ * Puts the tree back under the same revision when Redis was restarted or flushed, says so when somebody else wrote
+ * another one, and ticks it while somebody waits. Runs until `signal` aborts; a Redis that is away is looked at again.
  */
 export async function keepConfigured(keeping: Keeping, signal: AbortSignal): Promise<void> {
   const { engine, tree, revision, clock, tell } = keeping;
@@ -69,6 +69,8 @@ async function look({ engine, tree, revision }: Keeping, signal: AbortSignal): P
   const read = async (): Promise<Found> => {
     const current = await engine.snapshot(tree.key, signal);
     if (current === null) return 'lost';
+    const isWaiting = current.nodes.some(({ queued }) => queued > 0);
+    if (isWaiting) await engine.tick(tree.key, signal);
     return current.revision.generation === revision.generation ? 'kept' : 'replaced';
   };
   try {

@@ -1,5 +1,6 @@
 /** How an operation gets to the server and its reply back: as a function of the library, or as a script by its hash. */
 import { orAbort } from '../base/abort.ts';
+import { type Clock, systemClock } from '../base/clock.ts';
 import {
   assembleScript,
   type LibraryVariant,
@@ -11,7 +12,8 @@ import {
   type Script,
 } from './library.ts';
 import { isFormRefused, isNoScript, storeError } from './redis-errors.ts';
-import { mastersOf, type RedisClient } from './topology.ts';
+import { type Hop, inPoolOr, Lines, route } from './route.ts';
+import { isCluster, mastersOf, type RedisClient } from './topology.ts';
 
 /** `functions`: FCALL of a library that was loaded before. `scripts`: EVALSHA, for servers without functions. */
 export type Form = 'functions' | 'scripts';
@@ -46,12 +48,37 @@ export interface Params {
 }
 
 /** Calls fail as `storeError` says, or with the signal's reason; an aborted call may still be carried out. */
-export function createCaller(redis: RedisClient, dialect: Dialect): Call {
-  return (operation, keys, args, signal) =>
-    guarded(
-      dialect.perform(operation, { keys, args }, (words) => redis.call(...words)),
-      signal,
-    );
+export function createCaller(redis: RedisClient, dialect: Dialect, clock: Clock = systemClock): Call {
+  const connect = inPoolOr(new Lines(redis, clock), redis);
+  return (operation, keys, args, signal) => {
+    const options = { redis, key: keys[0] ?? '', clock, connect };
+    const send = (words: Words): Promise<unknown> => route(options, (hop) => exchange(hop, words));
+    return guarded(dialect.perform(operation, { keys: declaredKeys(redis, keys), args }, send), signal);
+  };
+}
+
+async function exchange({ server, isAsking }: Hop, words: Words): Promise<unknown> {
+  if (!isAsking) return server.call(...words);
+  // In one write: what somebody else sends must not come between the two.
+  const results = await server
+    .pipeline()
+    .call('ASKING')
+    .call(...words)
+    .exec();
+  const [error, reply] = results?.[1] ?? [];
+  if (error) throw error;
+  return reply;
+}
+
+/**
+ * The keys of a call as the server is told them. A server of a cluster whose slot is on the move runs a call as long as it
+ * has all keys, but breaks it off in the middle, with half of its writes done, once one of them became empty. With a key
+ * that never exists it never begins: such calls are answered TRYAGAIN until the slot has arrived.
+ */
+export function declaredKeys(redis: RedisClient, keys: readonly string[]): readonly string[] {
+  const [first] = keys;
+  if (first === undefined || !isCluster(redis)) return keys;
+  return [...keys, `${first.slice(0, first.lastIndexOf(':'))}:never`];
 }
 
 /** Waits for what Redis is asked. Fails as `storeError` says, or with the signal's reason. */
@@ -108,7 +135,7 @@ export function createDialect({ variant = PRODUCTION, form: fixed }: CallerOptio
     load: (redis) =>
       inEither(async (each) => {
         const load = each === 'functions' ? loadLibrary : loadScripts;
-        for (const master of mastersOf(redis)) await load(master, variant);
+        for (const master of await mastersOf(redis)) await load(master, variant);
       }),
   };
 }

@@ -62,7 +62,7 @@ export function createSidecarEngine({ redis, treeKey, subscribe, ...form }: Side
     async claim({ id, fence }, { confirm = false } = {}, signal) {
       const args = [id, String(fence)];
       if (!confirm) return reply.decodeNumber(await call('claim', keys, args, signal)) === 1;
-      const answer = await confirmed('claim', keys, args, CONFIRMATION, signal);
+      const answer = await confirmed('claim', { keys, args }, CONFIRMATION, signal);
       if (!answer.isReplicated) throw new AppError('unavailable', 'no replica of Redis has confirmed the lease');
       return reply.decodeNumber(answer.reply) === 1;
     },

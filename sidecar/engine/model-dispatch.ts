@@ -2,7 +2,7 @@
 import { ENGINE_CONSTANTS } from './constants.ts';
 import { bestOf, denialOf, failing, refuseOrWait, type Failing } from './model-check.ts';
 import { grantWaiter, reviewGuard } from './model-grant.ts';
-import { compare, cursorOf, type SubQueue, type Waiter } from './model-queue.ts';
+import { compare, cursorOf, type SubQueue, type Waiter, type Wake } from './model-queue.ts';
 import type { ModelTree } from './model-tree.ts';
 
 const { DISPATCH_BUDGET, NOTICE_MS, WAITER_REAP_BUDGET, WAITER_TTL_MS } = ENGINE_CONSTANTS;
@@ -64,7 +64,7 @@ function fireTimers({ room, now }: ModelTree): void {
 
 /** Every woken bottleneck has one sub-queue on its way; one without more behind its cursor is done. */
 function feed({ room }: ModelTree): void {
-  for (const wake of [...room.wakes]) {
+  for (const wake of room.wakes) {
     if (wake.moved) continue;
     const { cursor } = wake;
     const next = room.parkedAt(wake.x).find((sub) => cursor === null || compare(cursorOf(sub), cursor) > 0);
@@ -99,35 +99,47 @@ function step(tree: ModelTree): Left {
   const picked = pick(tree);
   if (!picked) return 'nobody';
   const { sub, waiter } = picked;
-  const wake = room.wakes.find(({ moved }) => moved === sub);
   const path = tree.path(waiter.request);
   const failings = failingsOf(tree, waiter);
   if (path && failings.length === 0) {
-    const passed = grantWaiter(tree, waiter, path);
-    if (!wake) return 'more';
-    wake.moved = null;
-    // The rest of a woken sub-queue stands in line at its bottleneck again.
-    if (room.subs.has(sub.name) && passed.includes(wake.x)) room.park(sub, wake.x);
+    afterGrant(tree, sub, grantWaiter(tree, waiter, path));
     return 'more';
   }
-  const { mode } = waiter.request.wait;
-  const next = refuseOrWait(failings, mode, waiter.deadlineMs, tree);
-  if (next.kind === 'root') {
-    room.setTimer('account', next.timerMs);
+  const why = refuseOrWait(failings, waiter.request.wait.mode, waiter.deadlineMs, tree);
+  if (why.kind === 'root') {
+    room.setTimer('account', why.timerMs);
     return 'root';
   }
-  if (next.kind === 'deny') {
-    deny(tree, waiter, next.failing);
+  if (why.kind === 'park') {
+    parkAt(tree, sub, why.failing);
+    afterParking(tree, sub, why.failing);
+  } else {
+    deny(tree, waiter, why.failing);
+    const wake = wakeOf(tree, sub);
     if (wake && !room.subs.has(sub.name)) wake.moved = null;
-    return 'more';
   }
-  parkAt(tree, sub, next.failing);
-  if (!wake) return 'more';
-  wake.moved = null;
-  const { x, everybody, reason } = next.failing;
-  const isFull = x === wake.x && everybody && reason !== 'Stopped';
-  if (isFull) room.wakes = room.wakes.filter((each) => each !== wake);
   return 'more';
+}
+
+/** The woken bottleneck that a sub-queue was moved from. */
+const wakeOf = ({ room }: ModelTree, sub: SubQueue): Wake | undefined => room.wakes.find(({ moved }) => moved === sub);
+
+/** The rest of a woken sub-queue stands in line at its bottleneck again, if the grant was counted there. */
+function afterGrant(tree: ModelTree, sub: SubQueue, passed: readonly string[]): void {
+  const { room } = tree;
+  const wake = wakeOf(tree, sub);
+  if (!wake) return;
+  wake.moved = null;
+  if (room.subs.has(sub.name) && passed.includes(wake.x)) room.park(sub, wake.x);
+}
+
+/** What holds everybody at the bottleneck holds the next one there as well. */
+function afterParking(tree: ModelTree, sub: SubQueue, { x, everybody, reason }: Failing): void {
+  const { room } = tree;
+  const wake = wakeOf(tree, sub);
+  if (!wake) return;
+  wake.moved = null;
+  if (x === wake.x && everybody && reason !== 'Stopped') room.wakes = room.wakes.filter((each) => each !== wake);
 }
 
 /** What speaks against the head of a sub-queue, or against a waiter as if it were that. */

@@ -32,14 +32,20 @@ export function isNoScript(reason: unknown): boolean {
   return reason instanceof Error && reason.message.startsWith('NOSCRIPT');
 }
 
-/** Where a cluster sends this call instead; null: it is no redirect. */
+/** Where a cluster wants this call instead, as far as is known; null: that is no reason to ask again. */
 export function redirectOf(reason: unknown): Redirect | null {
   if (!(reason instanceof Error)) return null;
   const [word, , address = null] = reason.message.split(' ', 3);
   if (word === 'MOVED') return { kind: 'moved', address };
   if (word === 'ASK') return { kind: 'ask', address };
-  return word === 'TRYAGAIN' || word === 'CLUSTERDOWN' ? { kind: 'again', address: null } : null;
+  const isOnTheMove = word === 'TRYAGAIN' || word === 'CLUSTERDOWN' || word === 'LOADING';
+  // A server that is gone is replaced, sooner or later.
+  const isGone = reason.name !== 'ReplyError' && reason.message !== TIMED_OUT;
+  return isOnTheMove || isGone ? { kind: 'again', address: null } : null;
 }
+
+/** What the client says when there was no answer: the call may have been carried out. */
+const TIMED_OUT = 'Command timed out';
 
 export interface Redirect {
   /** `moved`: for good. `ask`: this time, after ASKING. `again`: in a moment. */
@@ -59,6 +65,9 @@ export function storeError(reason: unknown): AppError {
     return new AppError('forbidden', 'this Redis user may not do that', { cause: reason });
   if (reason.message.startsWith('ERR unknown command'))
     return new AppError('unsupported', 'this Redis lacks a command: it must be 7.0 or newer', { cause: reason });
+  // The record of the configuration is on the move, which is not declared (rule W5): its slot is the others'.
+  if (reason.message.startsWith('ERR Script attempted to access'))
+    return new AppError('unavailable', 'Redis is moving this tree', { cause: reason });
   if (reason.message.startsWith('ERR Function not found'))
     return new AppError('unavailable', 'the function library is not loaded', { cause: reason });
   return new AppError('internal', reason.message, { cause: reason });

@@ -31,7 +31,7 @@ export function parseRedisUrl(text: string): RedisPlace {
   const [, scheme, plus, authority = '', path = ''] = URL_FORM.exec(text) ?? [];
   if (scheme === undefined || authority === '') throw unreadable();
   if (authority.includes('@')) throw new AppError('invalid', 'the Redis URL must not hold credentials');
-  const kind = plus === 'sentinel' || plus === 'cluster' ? plus : 'single';
+  const kind = (plus ?? 'single') as RedisPlace['kind'];
   const tls = scheme === 'rediss';
   const [first, ...more] = authority.split(',').map((each) => parseHost(each, DEFAULT_PORTS[kind]));
   if (!first || (kind === 'single' && more.length > 0)) throw unreadable();

@@ -1,7 +1,7 @@
 /** Every server of a Redis, replicas too: what is not replicated (users) or not spread over a cluster (libraries) is written to each. */
-import { Cluster, type Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 import type { Commandable } from './library.ts';
-import { addressOf, type RedisClient, refreshTopology } from './topology.ts';
+import { addressOf, isCluster, type RedisClient, refreshTopology } from './topology.ts';
 
 export interface RedisServer extends Commandable {
   /** `host:port`, as the others call it. */
@@ -43,7 +43,7 @@ export function serversOf(redis: RedisClient): RedisServers {
     list: async (signal) => {
       await refreshTopology(redis);
       signal.throwIfAborted();
-      if (redis instanceof Cluster) {
+      if (isCluster(redis)) {
         const masters = redis.nodes('master').map((each) => serverOf(each, addressOf(each), true));
         return [...masters, ...redis.nodes('slave').map((each) => serverOf(each, addressOf(each), false))];
       }
@@ -52,7 +52,7 @@ export function serversOf(redis: RedisClient): RedisServers {
     },
     subscribe: (listener) => {
       const tell = (): void => listener();
-      const events = redis instanceof Cluster ? ['ready', '+node'] : ['ready'];
+      const events = isCluster(redis) ? ['ready', '+node'] : ['ready'];
       for (const event of events) redis.on(event, tell);
       return { [Symbol.dispose]: () => events.forEach((event) => redis.off(event, tell)) };
     },

@@ -11,9 +11,14 @@ export const REDIRECT_DELAY_MS = 50;
 /** One server (found directly or through Sentinels), or a cluster of them. */
 export type RedisClient = Redis | Cluster;
 
-/** The servers that take writes: one, or every master of a cluster that is known now. */
-export function mastersOf(redis: RedisClient): readonly Redis[] {
-  return redis instanceof Cluster ? redis.nodes('master') : [redis];
+export function isCluster(redis: RedisClient): redis is Cluster {
+  return redis instanceof Cluster;
+}
+
+/** The servers that take writes: one, or every master of a cluster, which is asked for them. */
+export async function mastersOf(redis: RedisClient): Promise<readonly Redis[]> {
+  await refreshTopology(redis);
+  return isCluster(redis) ? redis.nodes('master') : [redis];
 }
 
 /**
@@ -21,17 +26,22 @@ export function mastersOf(redis: RedisClient): readonly Redis[] {
  * the cluster is asked anew in the background.
  */
 export function ownerOf(redis: RedisClient, key: string): Redis {
-  if (!(redis instanceof Cluster)) return redis;
+  if (!isCluster(redis)) return redis;
   const address = redis.slots[slotOf(key)]?.[0];
-  const owner = redis.nodes('all').find((each) => addressOf(each) === address);
+  const owner = address === undefined ? null : nodeAt(redis, address);
   if (owner) return owner;
   void refreshTopology(redis).catch(() => undefined);
   throw new AppError('unavailable', 'no server of the Redis cluster is known to hold this tree');
 }
 
+/** The client's connection to a server of the cluster; null: it has none. */
+export function nodeAt(redis: RedisClient, address: string): Redis | null {
+  return isCluster(redis) ? (redis.nodes('all').find((each) => addressOf(each) === address) ?? null) : null;
+}
+
 /** Asks a cluster who owns which slot; fails when none of its servers answers. One server needs no asking. */
 export async function refreshTopology(redis: RedisClient): Promise<void> {
-  if (!(redis instanceof Cluster)) return;
+  if (!isCluster(redis)) return;
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   redis.refreshSlotsCache((error) => (error ? reject(error) : resolve()));
   await promise;

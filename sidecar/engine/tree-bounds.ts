@@ -1,6 +1,14 @@
 /** What a tree may be. Everything the Lua relies on is checked here, before anything is written. */
 import { AppError } from '../base/errors.ts';
-import { MAX_AMOUNT, type LimitConfig, type NodeConfig, type NodeName, type TreeConfig, type Window } from './terms.ts';
+import {
+  MAX_AMOUNT,
+  type LimitConfig,
+  type NodeConfig,
+  type NodeName,
+  type ScopeConfig,
+  type TreeConfig,
+  type Window,
+} from './terms.ts';
 
 const MAX_NODES = 10_000;
 const MAX_DEPTH = 16;
@@ -13,6 +21,10 @@ const MAX_BURST_US = 2 ** 52;
 const MIN_DURATION_MS = 1000;
 const MAX_DURATION_MS = 400 * 86_400_000;
 const MAX_BOUNDARIES = 400;
+const MAX_NODE_WEIGHT = 1000;
+const MAX_QUEUE = 1_000_000;
+const MAX_STOPS = 256;
+const MAX_SCOPE_VALUES = 256;
 const MAX_BOUNDARY_MS = 10 ** 14 - 1;
 
 /** Fails with code `invalid` naming the first thing that is out of bounds. */
@@ -38,6 +50,7 @@ function checkNode(node: NodeConfig, seen: Map<NodeName, Known>, calendars: Map<
   const ancestors = ancestorsOf(node, seen);
   if (node.concurrency !== null) checkInteger(node.concurrency, 0, MAX_CONCURRENCY, `${node.name} concurrency`);
   checkRate(node);
+  checkRules(node);
   if (node.limits.length > MAX_LIMITS) refuse(`${node.name} has more than ${MAX_LIMITS} limits`);
   const names = new Set<string>();
   for (const limit of node.limits) {
@@ -47,6 +60,7 @@ function checkNode(node: NodeConfig, seen: Map<NodeName, Known>, calendars: Map<
     names.add(limit.name);
     checkInteger(limit.amount, 0, MAX_AMOUNT, `${where} amount`);
     checkWindow(limit.window, where, calendars);
+    if (limit.guaranteed !== undefined) checkGuaranteed(limit, { node, ancestors, where });
     if (limit.windowOwner !== undefined) checkOwner(limit, limit.windowOwner, { ancestors, where });
   }
   seen.set(node.name, { node, ancestors });
@@ -61,6 +75,8 @@ function ancestorsOf(node: NodeConfig, seen: ReadonlyMap<NodeName, Known>): read
   if (!parent) return refuse(`${node.name} stands before its parent ${node.parent}, or that does not exist`);
   if (node.name.startsWith('model:') && node.parent !== 'account') refuse(`${node.name} must hang under \`account\``);
   const ancestors = [parent.node, ...parent.ancestors];
+  if (parent.node.scope !== null && node.scope === null)
+    refuse(`${node.name} hangs under the scope node ${node.parent}`);
   if (ancestors.length >= MAX_DEPTH) refuse(`${node.name} is deeper than ${MAX_DEPTH} levels`);
   return ancestors;
 }
@@ -69,6 +85,57 @@ function checkRate({ name, rate }: NodeConfig): void {
   if (rate === null) return;
   checkInteger(rate.intervalUs, 1, MAX_INTERVAL_US, `${name} rate interval`);
   checkInteger(rate.burst, 1, Math.floor(MAX_BURST_US / rate.intervalUs), `${name} rate burst`);
+}
+
+/** Everything of a node but its limits and its rate. */
+function checkRules(node: NodeConfig): void {
+  const { name, adaptive, concurrency, perCall, stops, scope, weight, maxQueue, breaker, thresholds } = node;
+  checkInteger(weight, 1, MAX_NODE_WEIGHT, `${name} weight`);
+  if (maxQueue !== null) checkInteger(maxQueue, 0, MAX_QUEUE, `${name} longest queue`);
+  if (adaptive !== null) {
+    if (concurrency === null) refuse(`${name} is adaptive without a largest concurrency`);
+    checkInteger(adaptive.min, 1, concurrency ?? 0, `${name} smallest concurrency`);
+    checkInteger(adaptive.start, 1, MAX_CONCURRENCY, `${name} first concurrency`);
+  }
+  if (breaker !== null) {
+    checkInteger(breaker.failureRatePercent, 1, 100, `${name} breaker rate`);
+    checkInteger(breaker.minimumCalls, 1, MAX_CONCURRENCY, `${name} breaker calls`);
+    checkInteger(breaker.openForMs, 1, MAX_DURATION_MS, `${name} breaker time`);
+  }
+  for (const { max } of perCall) checkInteger(max, 0, MAX_AMOUNT, `${name} per-call amount`);
+  for (const percent of thresholds) checkInteger(percent, 1, 100, `${name} threshold`);
+  if (stops.length > MAX_STOPS) refuse(`${name} has more than ${MAX_STOPS} stops`);
+  for (const { name: stop, fromMs, untilMs } of stops) {
+    checkText(stop, `${name} stop`);
+    checkInteger(fromMs, 0, MAX_BOUNDARY_MS, `${name} stop ${stop} begin`);
+    if (untilMs !== null) checkInteger(untilMs, 0, MAX_BOUNDARY_MS, `${name} stop ${stop} end`);
+  }
+  if (scope !== null) checkScope(name, scope);
+}
+
+function checkScope(name: NodeName, { unset: _unset, ...lists }: ScopeConfig): void {
+  for (const [list, values] of Object.entries(lists)) {
+    if (values.length > MAX_SCOPE_VALUES) refuse(`${name} matches more than ${MAX_SCOPE_VALUES} ${list}`);
+    for (const value of values) checkText(value, `${name} ${list}`);
+  }
+}
+
+/** What is kept free of siblings is a part of the nearest ancestor's limit of that name, in a window that does not slide. */
+function checkGuaranteed(
+  { name, guaranteed = 0, window }: LimitConfig,
+  {
+    node,
+    ancestors,
+    where,
+  }: { readonly node: NodeConfig; readonly ancestors: readonly NodeConfig[]; readonly where: string },
+): void {
+  checkInteger(guaranteed, 0, MAX_AMOUNT, `${where} guaranteed`);
+  if (node.scope !== null) refuse(`${where}: a scope node has no guarantee`);
+  if (window.type === 'Sliding') refuse(`${where}: a sliding window has no guarantee`);
+  const above = ancestors.flatMap(({ limits }) => limits.filter((limit) => limit.name === name));
+  const [nearest] = above;
+  if (!nearest || !sameWindow(nearest.window, window))
+    refuse(`${where}: nothing above has that window to guarantee a part of`);
 }
 
 function checkWindow(window: Window, where: string, calendars: Map<string, string>): void {

@@ -2,13 +2,15 @@
 import type { Clock } from '../base/clock.ts';
 import { AppError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
-import type { Outcome } from '../engine/terms.ts';
+import type { Outcome, Warning } from '../engine/terms.ts';
 import type { HeldLease, TokenUsage } from '../leases/terms.ts';
+import type { WorkUsage } from './requests.ts';
 
 export interface BookedLease {
   /** The caller's id. The lease has another one, so that no id a caller makes up can name a lease of somebody else. */
   readonly id: string;
   readonly ttlMs: number;
+  readonly warnings: readonly Warning[];
   /** Aborts when the lease is gone and its work must stop; not when its caller ends it. */
   readonly gone: AbortSignal;
 }
@@ -91,14 +93,14 @@ export class LeaseBook implements Disposable {
   }
 
   /** Ends the lease by its use. Fails with `notFound` when it is not here, or nobody renewed it in time. */
-  async settle(id: string, outcome: Outcome, usage: TokenUsage): Promise<{ readonly late: boolean }> {
+  async settle(id: string, outcome: Outcome, { costUnits, ...usage }: WorkUsage): Promise<{ readonly late: boolean }> {
     const entry = this.#entries.get(id);
     if (!entry) return this.#settledBefore(id);
     this.#remove(entry, 'settled');
     // Work that was never announced by Renew began after all; when that can no longer be said, it is charged late.
     if (!entry.begun) await this.#begin(entry, this.#stop.signal).catch(() => false);
     if (outcome !== 'failedBeforeFirstByte') entry.lease.noteFirstByte();
-    const { late } = await entry.lease.settle(outcome, usage, null);
+    const { late } = await entry.lease.settle({ outcome, usage, responseModel: null, costUnits });
     if (late) this.#endings.set(id, 'settledLate');
     return { late };
   }
@@ -169,7 +171,7 @@ export class LeaseBook implements Disposable {
   /** Nobody can say what the work used: it is charged what it asked for. */
   async #charge(entry: Entry): Promise<void> {
     if (!entry.begun) await this.#begin(entry, this.#stop.signal).catch(() => false);
-    await entry.lease.settle('brokeMidStream', entry.estimate, null);
+    await entry.lease.settle({ outcome: 'brokeMidStream', usage: entry.estimate, responseModel: null });
   }
 
   async #sweep(): Promise<void> {
@@ -187,5 +189,5 @@ export class LeaseBook implements Disposable {
 }
 
 function booked({ id, lease, gone }: Entry): BookedLease {
-  return { id, ttlMs: lease.ttlMs, gone: gone.signal };
+  return { id, ttlMs: lease.ttlMs, warnings: lease.warnings, gone: gone.signal };
 }

@@ -6,7 +6,7 @@ import type { Denial, LeaseDesk } from '../leases/terms.ts';
 import type { Handlers } from '../rpc/handlers.ts';
 import type { BookedLease, LeaseBook } from './lease-book.ts';
 import { renewals } from './renewals.ts';
-import { parseId, parseModel, parseOutcome, parseUsage } from './requests.ts';
+import { parseCall, parseId, parseOutcome, parseUsage } from './requests.ts';
 import { encodeStatus, type StatusPort } from './status.ts';
 
 export interface LeaseServiceOptions {
@@ -20,13 +20,12 @@ export function leaseService({ desk, book, status }: LeaseServiceOptions): Handl
   const acquiring = new Map<string, Promise<BookedLease | Denial>>();
 
   const acquire = async (id: string, request: AcquireRequest, signal: AbortSignal): Promise<BookedLease | Denial> => {
-    const model = parseModel(request.model);
-    const estimate = parseUsage(request.estimate, 'estimate');
-    const admission = await desk.admit({ model, estimate }, signal);
+    const call = parseCall(request, id);
+    const admission = await desk.admit(call, signal);
     if (admission.kind === 'unavailable') throw new AppError('unavailable', admission.message);
     if (admission.kind === 'denied') return admission;
     try {
-      return book.enter(id, admission.lease, estimate);
+      return book.enter(id, admission.lease, call.estimate);
     } catch (reason) {
       await admission.lease.cancel();
       throw reason;
@@ -58,14 +57,19 @@ export function leaseService({ desk, book, status }: LeaseServiceOptions): Handl
       await book.cancel(parseId(request.id));
       return {};
     },
-    status: async (_, { signal }) => encodeStatus(status, signal),
+    status: async (_, { signal }) => encodeStatus(status, desk.waiting(), signal),
   };
 }
 
-function granted({ id, ttlMs }: BookedLease) {
-  return { case: 'granted', value: { id, ttlMs: BigInt(ttlMs) } } as const;
+function granted({ id, ttlMs, warnings }: BookedLease) {
+  const value = { id, ttlMs: BigInt(ttlMs), warnings: [...warnings] };
+  return { case: 'granted', value } as const;
 }
 
-function denied({ reason, node, limit, retryAtMs }: Denial) {
-  return { case: 'denied', value: { reason, node, limit, retryAtMs: BigInt(Math.ceil(retryAtMs ?? 0)) } } as const;
+function denied({ reason, node, limit, retryAtMs, used, amount }: Denial) {
+  const taken = { used: BigInt(used), amount: BigInt(amount) };
+  return {
+    case: 'denied',
+    value: { reason, node, limit, retryAtMs: BigInt(Math.ceil(retryAtMs ?? 0)), ...taken },
+  } as const;
 }

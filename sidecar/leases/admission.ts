@@ -7,6 +7,7 @@ export const NOT_CONFIGURED = 'no configuration of the operator is in force';
 export const SHUTTING_DOWN = 'the sidecar is shutting down';
 export const STORE_AWAY = 'the quota store cannot be asked at the moment';
 export const CHANGING = 'the configuration of this quota is changing';
+export const STOPPED = 'the quota was stopped, and its calls ended, by its owner';
 
 export function admitted(lease: HeldLease): Admission {
   return { kind: 'admitted', lease };
@@ -33,4 +34,10 @@ export function perAgentDenial({ binding }: SidecarSnapshot, inside: number): De
 export function perAgentQueueFull({ binding }: SidecarSnapshot, waiting: number): Denial {
   const blame = { node: binding.leaf, limit: 'per-agent', used: waiting, amount: waiting };
   return { kind: 'denied', reason: 'QueueFull', ...blame, retryAtMs: null };
+}
+
+/** Its owner wants no call of the quota to run or wait. */
+export function stoppedDenial({ binding }: SidecarSnapshot): Denial {
+  const blame = { node: binding.leaf, limit: 'stop', used: 0, amount: 0 };
+  return { kind: 'denied', reason: 'Stopped', ...blame, retryAtMs: null };
 }

@@ -121,7 +121,7 @@ export class Admissions {
         if (news === null) return await this.#late(call, parked);
         const told = await this.#toldBy(news, call);
         if (told.kind !== 'queued') return told;
-        Object.assign(parked, { position: told.position, etaMs: told.etaMs });
+        room.place(parked, told);
       }
     } catch (error) {
       if (call.patience.isOver) void outbox.cancel(call.ask.id, { keepPlace: call.patience.callerLeft });
@@ -155,7 +155,6 @@ export class Admissions {
 
   #tellParked(parked: Parked, verdict: Verdict, asked: Moment): void {
     const { room, view } = this.#options;
-    if (!room.has(parked)) return;
     if (verdict.kind === 'granted') {
       view.learn(asked, verdict);
       parked.tell({ kind: 'granted', id: parked.id, grant: verdict });
@@ -164,7 +163,7 @@ export class Admissions {
     } else if (verdict.kind === 'queued') {
       view.learn(asked, verdict);
       room.schedule(asked, verdict);
-      Object.assign(parked, { position: verdict.position, etaMs: verdict.etaMs });
+      room.place(parked, verdict);
     } else {
       parked.tell({ kind: 'unsure' });
     }

@@ -7,7 +7,15 @@ import { newId } from '../base/ids.ts';
 import type { Log } from '../base/log.ts';
 import type { SidecarSnapshot } from '../control/terms.ts';
 import type { TreeSnapshot } from '../engine/terms.ts';
-import { admitted, NOT_CONFIGURED, SHUTTING_DOWN, STORE_AWAY, unavailable } from './admission.ts';
+import {
+  admitted,
+  NOT_CONFIGURED,
+  SHUTTING_DOWN,
+  STOPPED,
+  stoppedDenial,
+  STORE_AWAY,
+  unavailable,
+} from './admission.ts';
 import { waitOf } from './call-terms.ts';
 import { Held } from './held-lease.ts';
 import type { Lease } from './lease-state.ts';
@@ -56,8 +64,9 @@ class Desk implements OpenDesk {
   readonly #visits: Visits;
   readonly #held = new Map<string, Held>();
   readonly #stop = new AbortController();
-  /** Ends all waits, and admits nothing more. */
-  readonly #leaving = new AbortController();
+  /** Ends the waits of now: all when the process ends, else those of a quota that is drained. */
+  #waits = new AbortController();
+  #isLeaving = false;
   readonly #cutting: Promise<void>;
   readonly #following: Promise<void>;
   #started: PromiseWithResolvers<void> | null = null;
@@ -108,7 +117,7 @@ class Desk implements OpenDesk {
   async drain(signal: AbortSignal): Promise<void> {
     const sessions = this.#sessions.all();
     for (const session of sessions) session.hold();
-    this.#leaving.abort(new AppError('unavailable', SHUTTING_DOWN));
+    this.#leave();
     const held = [...this.#held.values()];
     // Callers that listen settle now, with the usage they saw; what is left is settled by its reservation.
     for (const each of held) each.abort(new AppError('unavailable', SHUTTING_DOWN));
@@ -120,7 +129,7 @@ class Desk implements OpenDesk {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#leaving.abort(new AppError('unavailable', SHUTTING_DOWN));
+    this.#leave();
     this.#stop.abort();
     this.#started?.resolve();
     await Promise.all([this.#cutting, this.#following]);
@@ -135,11 +144,12 @@ class Desk implements OpenDesk {
 
   async #admit(spec: CallSpec, signal: AbortSignal): Promise<Admission> {
     signal.throwIfAborted();
-    if (this.#leaving.signal.aborted) return unavailable(SHUTTING_DOWN);
+    if (this.#isLeaving) return unavailable(SHUTTING_DOWN);
     const before = spec.id === undefined ? undefined : this.#held.get(spec.id);
     if (before !== undefined) return admitted(before);
     const snapshot = this.#options.snapshots.value;
     if (snapshot === null) return unavailable(NOT_CONFIGURED);
+    if (snapshot.binding.drained) return stoppedDenial(snapshot);
     const patience = this.#patience(snapshot, spec, signal);
     const visit = { spec: { ...spec, id: spec.id ?? newId() }, patience, attempts: 0 };
     return this.#concluded(visit, this.#visits.admit(snapshot, visit));
@@ -148,7 +158,7 @@ class Desk implements OpenDesk {
   #patience({ binding }: SidecarSnapshot, { claims }: CallSpec, signal: AbortSignal): Patience {
     const { clock, metrics } = this.#options;
     const wait = waitOf(binding, claims?.maxWaitMs);
-    return new Patience({ clock, wait, signal, leaving: this.#leaving.signal, onWait: () => metrics.waiting.inc() });
+    return new Patience({ clock, wait, signal, leaving: this.#waits.signal, onWait: () => metrics.waiting.inc() });
   }
 
   /** Turns failures into what the caller is told, and notes how long it waited. */
@@ -162,7 +172,7 @@ class Desk implements OpenDesk {
       const failure = AppError.from(error);
       if (CALLERS_FAULT.has(failure.code)) throw failure;
       this.#options.log.debug('lease.unavailable', { code: failure.code, cause: failure.message });
-      admission = unavailable(this.#reason());
+      admission = this.#refusal();
     } finally {
       this.#asks.delete(asked);
       this.#noteWait(patience, admission);
@@ -170,9 +180,12 @@ class Desk implements OpenDesk {
     return admission;
   }
 
-  #reason(): string {
-    if (this.#leaving.signal.aborted) return SHUTTING_DOWN;
-    return this.#options.snapshots.value === null ? NOT_CONFIGURED : STORE_AWAY;
+  /** Why nothing could be asked, or was waited for in vain. */
+  #refusal(): Admission {
+    if (this.#isLeaving) return unavailable(SHUTTING_DOWN);
+    const snapshot = this.#options.snapshots.value;
+    if (snapshot === null) return unavailable(NOT_CONFIGURED);
+    return snapshot.binding.drained ? stoppedDenial(snapshot) : unavailable(STORE_AWAY);
   }
 
   #noteWait(patience: Patience, admission: Admission | null): void {
@@ -198,7 +211,7 @@ class Desk implements OpenDesk {
       clock,
       log,
       metrics,
-      onEnd: (carrier) => this.#leave(carrier),
+      onEnd: (carrier) => this.#endUse(carrier),
       onGone: ({ id }) => void this.#held.delete(id),
       onAgain: (refused, ending) => this.#again(refused, ending),
     });
@@ -210,7 +223,7 @@ class Desk implements OpenDesk {
   }
 
   /** A caller has ended its lease. */
-  #leave(carrier: TreeSession | null): Successor | null {
+  #endUse(carrier: TreeSession | null): Successor | null {
     this.#options.metrics.inFlight.set(--this.#using);
     return this.#turnstile.leave(carrier);
   }
@@ -223,18 +236,37 @@ class Desk implements OpenDesk {
     return admission.kind === 'admitted' ? (this.#held.get(admission.lease.id) ?? null) : null;
   }
 
-  /** Calls that wait in a tree that is no longer theirs would only learn of it with the next call. */
+  /** The process ends. */
+  #leave(): void {
+    this.#isLeaving = true;
+    this.#waits.abort(new AppError('unavailable', SHUTTING_DOWN));
+  }
+
+  /** What a new snapshot means for calls that wait or run: without this they would learn of it with the next call only. */
   async #follow(signal: AbortSignal): Promise<void> {
     const { snapshots, log } = this.#options;
     while (!signal.aborted) {
       const snapshot = await snapshots.next(signal).catch(() => null);
-      if (snapshot === null || this.#asks.size === 0) continue;
+      if (snapshot === null) continue;
+      this.#turnstile.refresh();
+      if (snapshot.binding.drained) this.#endAll(new AppError('unavailable', STOPPED, { transient: false }));
       try {
-        this.#sessions.of(snapshot);
+        // Those that wait in a tree that is theirs no more ask in the new one.
+        if (this.#asks.size > 0) this.#sessions.of(snapshot);
       } catch (error) {
         log.debug('lease.unavailable', { code: AppError.from(error).code });
       }
     }
+  }
+
+  /** Gives up all waits and cuts what runs; a call that comes later is looked at anew. */
+  #endAll(reason: AppError): void {
+    const { log } = this.#options;
+    const held = [...this.#held.values()];
+    log.warn('lease.ended', { leases: held.length, asking: this.#asks.size, reason: reason.message });
+    this.#waits.abort(reason);
+    this.#waits = new AbortController();
+    for (const each of held) each.abort(reason);
   }
 
   async #anyHeld(): Promise<void> {

@@ -74,12 +74,6 @@ export class Pulse {
       if (lost.has(lease.request.id)) onLost(lease);
       else extend(lease, reply.serverNowMs, view.ttlMs);
     }
-    for (const notice of reply.notices) {
-      // Its push came first: for the engine it was named by this beat all the same.
-      const lease = leases.get(notice.id);
-      if (notice.kind === 'granted' && lease?.fence === notice.grant.fence)
-        extend(lease, reply.serverNowMs, view.ttlMs);
-    }
     room.heard(asked, reply);
     // One that was cut for it has ended by now.
     const running = held.filter((lease) => lease.lost && lease.sentAtMs !== null);

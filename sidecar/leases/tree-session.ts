@@ -33,7 +33,7 @@ export interface TreeSessionOptions {
   readonly onLost: (lease: Lease) => void;
 }
 
-export type Ending = Pick<Settlement, 'outcome' | 'actual' | 'holdMs' | 'frozenUntilMs'>;
+export type Ending = Pick<Settlement, 'outcome' | 'actual' | 'holdMs' | 'frozenUntilMs' | 'record'>;
 
 /** A call that comes while the first connection is made waits for it this long. */
 const CONNECT_WAIT_MS = 2000;

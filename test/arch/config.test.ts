@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 const root = resolve(import.meta.dirname, '../..');
 const read = (file: string): string => readFileSync(join(root, file), 'utf8');
 const variables = (file: string): string[] =>
-  [...read(file).matchAll(/^ {2}(GLMQUOTA_\w+): /gm)].map((match) => match[1] ?? '');
+  [...read(file).matchAll(/^ {2}(GLMQUOTA_\w+):(?= |$)/gm)].map((match) => match[1] ?? '');
 
 test.each(['operator/config.ts', 'sidecar/config.ts'])('every variable of %s has a row in the README', (file) => {
   const names = variables(file);

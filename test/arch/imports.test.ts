@@ -176,7 +176,7 @@ test('pure engine files import no package', () => {
 
 test('ioredis is known to the files that open and tell apart connections only', () => {
   const users = new Set(all.filter(({ target }) => target === 'ioredis').map(({ file }) => file));
-  const allowed = ['connect', 'topology', 'confirm', 'subscriptions', 'servers'].map(
+  const allowed = ['connect', 'topology', 'route', 'confirm', 'subscriptions', 'servers'].map(
     (name) => `sidecar/engine/${name}.ts`,
   );
   expect([...users].filter((file) => !allowed.includes(file))).toEqual([]);

@@ -20,6 +20,8 @@ const RESERVE: Amounts = {
   outputTokens: 1024,
   microCredits: 4_000_000,
   nanoCost: 2_500_000,
+  costUnits: 0,
+  runtimeSeconds: 0,
 };
 
 interface Block {
@@ -78,12 +80,26 @@ async function acquireBlock(world: World, calls: number): Promise<Block> {
 }
 
 function requestOf(leaf: string, generation: number): AcquireRequest {
-  const about = { owner: 'bench', leaf, model: MODEL, generation, epoch: null };
-  return { id: newId(), ...about, reserve: RESERVE, maxRuntimeMs: 3_600_000 };
+  return {
+    id: newId(),
+    owner: 'bench/1',
+    leaf,
+    model: MODEL,
+    generation,
+    epoch: null,
+    reserve: RESERVE,
+    maxRuntimeMs: 3_600_000,
+    class: 'Normal',
+    flowKey: '',
+    attributes: {},
+    wait: { mode: 'UntilWindow', maxWaitMs: 240_000 },
+    place: null,
+  };
 }
 
 function settlementOf(id: string, fence: number): Settlement {
-  return { id, fence, outcome: 'completed', actual: RESERVE, sentAfterMs: 0, firstByteAfterMs: 0 };
+  const offsets = { sentAfterMs: 0, firstByteAfterMs: 0, holdMs: 0, frozenUntilMs: null };
+  return { id, fence, outcome: 'completed', actual: RESERVE, ...offsets };
 }
 
 /** The crowd asks for more slots than there are, then for more prompts than the window has. */

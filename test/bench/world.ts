@@ -127,7 +127,7 @@ async function openTree(tree: TreeOptions, { folder, server, redis, origin }: Tr
   const engine = createAdminEngine({ redis: redis.redis });
   const revision = await configureTree(engine, plan.tree, AbortSignal.timeout(10_000));
   const settings = { url: server.url, username: null, password: null, caPem: null };
-  const snapshot = composeSnapshot({ ...plan, redis: settings, revision, perAgentConcurrency: null });
+  const snapshot = composeSnapshot({ ...plan, redis: settings, revision, perAgentConcurrency: null, attributes: {} });
   const snapshotFile = join(folder, `${tree.name}.json`);
   const demands = { engineVersion: ENGINE_VERSION, minSidecarVersion: '0.0.0' };
   await writeFile(snapshotFile, renderSnapshotFile(snapshot, demands), { mode: 0o600 });

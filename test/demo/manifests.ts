@@ -52,6 +52,8 @@ export function accountObjects(origin: string, caPem: string): readonly DemoObje
         keyDelivery: { mode: 'Sidecar', namespaces: { from: 'All' } },
         concurrency: { mode: 'Fixed', max: CONCURRENCY },
         rate: { requestsPerSecond: '200', burst: 200 },
+        // Calls wait for a slot; a window that is used up is refused with its reset time.
+        waiting: { mode: 'UntilSlot', maxWait: '1m' },
         children: { from: 'All' },
         catalogRef: { name: 'demo' },
       },

@@ -104,6 +104,8 @@ export function accountObject(namespace: string, name: string, spec: Readonly<Re
     region: 'Custom',
     credentialSecretRef: { name: 'glm-key' },
     rate: { requestsPerSecond: '500', burst: 500 },
+    // Tests look at refusals; those of the waiting room say so.
+    waiting: { mode: 'Reject' },
   };
   return { apiVersion: GROUP, kind: 'GLMAccount', metadata: { name, namespace }, spec: { ...defaults, ...spec } };
 }

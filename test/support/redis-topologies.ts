@@ -33,8 +33,13 @@ export interface Sentinels extends Topology {
   readonly sentinels: readonly TestRedis[];
   /** The data server that the Sentinels name now. */
   master(): Promise<TestRedis>;
-  /** All Sentinels know of each other, of this master and of at least one replica that is in sync with it. */
+  /** All Sentinels know of each other, name the same master and see at least one replica in sync with it. */
   settled(): Promise<void>;
+  /**
+   * Starts a server that was killed again, as a replica of the present master. (Left to the Sentinels it would offer its
+   * empty memory as a master for up to ten seconds.)
+   */
+  rejoin(server: TestRedis): Promise<void>;
 }
 
 /** May ask the Sentinels where the master is, where they have users. */
@@ -91,20 +96,27 @@ export async function startSentinels(
       return found;
     };
     const settled = (): Promise<void> =>
-      eventually(
-        async () => (await Promise.all(sentinels.map((each) => isSettled(stage, each)))).every(Boolean),
-        'all settle',
-      );
+      eventually(async () => {
+        const masters = await Promise.all(sentinels.map((each) => settledMaster(stage, each)));
+        return new Set(masters).size === 1 && masters[0] !== null;
+      }, 'all Sentinels agree');
     await settled();
     const hosts = sentinels.map(({ port }) => `127.0.0.1:${port}`).join(',');
-    return { ...topologyOf(stage, `+sentinel://${hosts}/${MASTER_NAME}`), sentinels, master, settled };
+    const rejoin = async (server: TestRedis): Promise<void> => {
+      await server.restart();
+      const admin = stage.admin(server);
+      await admin.call('REPLICAOF', '127.0.0.1', (await master()).port);
+      admin.disconnect();
+      await settled();
+    };
+    return { ...topologyOf(stage, `+sentinel://${hosts}/${MASTER_NAME}`), sentinels, master, settled, rejoin };
   });
 }
 
 function sentinelLines(master: TestRedis, { options }: Stage): readonly string[] {
   const lines = [
     `sentinel monitor ${MASTER_NAME} 127.0.0.1 ${master.port} 2`,
-    `sentinel down-after-milliseconds ${MASTER_NAME} 500`,
+    `sentinel down-after-milliseconds ${MASTER_NAME} 1500`,
     `sentinel failover-timeout ${MASTER_NAME} 3000`,
   ];
   if (!options.acl) return lines;
@@ -121,14 +133,16 @@ function sentinelLines(master: TestRedis, { options }: Stage): readonly string[]
   ];
 }
 
-async function isSettled(stage: Stage, sentinel: TestRedis): Promise<boolean> {
+/** The port of the master, null as long as this Sentinel does not know all others and a replica in sync with it. */
+async function settledMaster(stage: Stage, sentinel: TestRedis): Promise<string | null> {
   const redis = stage.admin(sentinel, PEER);
   try {
     const master = fieldsOf(await redis.call('SENTINEL', 'MASTER', MASTER_NAME));
     const replicas = ((await redis.call('SENTINEL', 'REPLICAS', MASTER_NAME)) as unknown[]).map(fieldsOf);
     const isFine = (each: Record<string, string>): boolean =>
       each['flags'] === 'slave' && each['master-link-status'] === 'ok' && each['master-port'] === master['port'];
-    return master['flags'] === 'master' && master['num-other-sentinels'] === '2' && replicas.some(isFine);
+    const isWhole = master['flags'] === 'master' && master['num-other-sentinels'] === '2' && replicas.some(isFine);
+    return isWhole ? (master['port'] ?? null) : null;
   } finally {
     redis.disconnect();
   }

@@ -2,14 +2,16 @@
 import { AppError } from '../../../sidecar/base/errors.ts';
 import type { Clock } from '../../../sidecar/base/clock.ts';
 import type { Log } from '../../../sidecar/base/log.ts';
-import type { AdminEngine } from '../../../sidecar/engine/port.ts';
+import type { AdminEngine, ConfigureOptions } from '../../../sidecar/engine/port.ts';
 import type { TreeConfig, TreeKey, TreeSnapshot } from '../../../sidecar/engine/terms.ts';
 import { DONE, type Outcome } from '../../runtime/controller.ts';
 import type { Term } from '../../runtime/leader.ts';
 import type { SyncBoard } from '../node-status/sync-state.ts';
 import type { TreeHashes } from '../world/tree-hashes.ts';
 import type { World } from '../world/world.ts';
+import type { Checkpoints } from '../checkpoints/checkpoints.ts';
 import { planConfigure } from './plan.ts';
+import type { Upkeep } from './upkeep.ts';
 
 /** A tree that Redis lost is back within twice this; counters in status are at most this old. */
 const LOOK_MS = 3000;
@@ -21,6 +23,10 @@ const AWAY_GRACE_MS = 10_000;
 export interface TreeSyncOptions {
   readonly world: World;
   readonly engine: Pick<AdminEngine, 'configure' | 'snapshot'>;
+  readonly checkpoints: Pick<Checkpoints, 'recall' | 'note'>;
+  readonly upkeep: Pick<Upkeep, 'look'>;
+  /** Whether the account's tree was ever in force, as far as its status knows. */
+  readonly wasInForce: (id: string) => boolean;
   readonly hashes: TreeHashes;
   readonly term: Term;
   readonly board: SyncBoard;
@@ -70,6 +76,8 @@ export class TreeSync {
       if (snapshot === null) return { kind: 'again', afterMs: CONFLICT_MS };
       this.#awaySinceMs.delete(id);
       board.set(id, { kind: 'applied', snapshot });
+      await this.#options.checkpoints.note(tree, snapshot, signal);
+      await this.#options.upkeep.look(tree, snapshot.revision, signal);
       return { kind: 'again', afterMs: LOOK_MS };
     } catch (reason) {
       const error = AppError.from(reason);
@@ -90,12 +98,14 @@ export class TreeSync {
       return held;
     }
     if (step.kind === 'fenced') return this.#resign(id);
-    const reply = await engine.configure(tree, step.revision, {}, signal);
+    const options = held === null ? await this.#recovery(id, tree, signal) : {};
+    const reply = await engine.configure(tree, step.revision, options, signal);
     switch (reply.kind) {
       case 'applied': {
         const { generation } = reply;
         this.#last.set(tree.key, { hash, generation });
-        log.info('tree.configured', { account: id, tree: tree.key, generation, nodes: tree.nodes.length });
+        const lost = options.lost === true;
+        log.info('tree.configured', { account: id, tree: tree.key, generation, nodes: tree.nodes.length, lost });
         return this.#lookAgain(tree.key, signal);
       }
       case 'fenced':
@@ -104,6 +114,13 @@ export class TreeSync {
         board.set(id, { kind: 'conflict', account: `${reply.namespace}/${reply.name}` });
         return null;
     }
+  }
+
+  /** Redis has nothing of the tree. One that existed before is brought back with what is known of its counters (F3, T7). */
+  async #recovery(id: string, tree: TreeConfig, signal: AbortSignal): Promise<ConfigureOptions> {
+    const checkpoint = await this.#options.checkpoints.recall(tree, signal);
+    if (checkpoint !== null) return { lost: true, checkpoint };
+    return this.#last.has(tree.key) || this.#options.wasInForce(id) ? { lost: true } : {};
   }
 
   async #lookAgain(key: TreeKey, signal: AbortSignal): Promise<TreeSnapshot> {

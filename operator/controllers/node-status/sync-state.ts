@@ -26,6 +26,10 @@ export class SyncBoard {
     return this.#states.get(account);
   }
 
+  states(): Iterable<SyncState> {
+    return this.#states.values();
+  }
+
   set(account: string, state: SyncState): void {
     const before = this.#states.get(account);
     this.#states.set(account, state);

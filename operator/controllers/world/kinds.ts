@@ -24,6 +24,8 @@ export const NAMESPACES: ResourceType = {
 
 export const SECRETS: ResourceType = { group: '', version: 'v1', plural: 'secrets', kind: 'Secret', namespaced: true };
 
+export const PODS: ResourceType = { group: '', version: 'v1', plural: 'pods', kind: 'Pod', namespaced: true };
+
 export const DEPLOYMENTS: ResourceType = {
   group: 'apps',
   version: 'v1',

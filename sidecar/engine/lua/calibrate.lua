@@ -9,8 +9,9 @@ local function raise(period, used)
   period.u = saturate(math.max(period.u, used))
 end
 
-local function fix_start(period, start)
-  if not period.hi or period.hi - period.lo > 0 then period.hf = math.max(period.hf, 0) end
+local function fix_start(call, period, start)
+  -- Those that may have opened it are counted until they end.
+  if not period.hi then period.hf = call.meta.fence end
   period.lo, period.hi, period.sl = start, start, start
 end
 
@@ -18,7 +19,7 @@ end
 local function begin_anew(call, window, start, used)
   local before = window.n or window.c
   local period = new_period(window, call.meta.wall_ms, start, start)
-  period.u, period.k, period.hf = used, (before and before.v or 0) + 1, call.meta.fence
+  period.u, period.k, period.hf = used, (before and before.v or 0) + 1, 0
   if before then period.r, period.v, period.gc = before.r, before.v, window.gr end
   period.lo, period.hi, period.sl = start, start, start
   window.c, window.n = period, false
@@ -62,7 +63,7 @@ local function calibrate_window(call, limit, used, resets, poll_start)
     -- The one we held to be possible began: the other is over.
     close_current(window, start)
     if window.c then
-      fix_start(window.c, start)
+      fix_start(call, window.c, start)
       raise(window.c, used)
     end
     agrees_with_last(call, limit, resets, poll_start)
@@ -70,7 +71,7 @@ local function calibrate_window(call, limit, used, resets, poll_start)
   end
   local latest = period_end(current, window.d) or current.lo + window.d
   if resets <= latest + SAME_RESET_MS then
-    if resets >= current.lo + window.d - SAME_RESET_MS then fix_start(current, start) end
+    if resets >= current.lo + window.d - SAME_RESET_MS then fix_start(call, current, start) end
     raise(current, used)
     agrees_with_last(call, limit, resets, poll_start)
     return reply('applied')

@@ -359,6 +359,7 @@ local function configure(KEYS, ARGV)
     if packed ~= pack(nodes[name]) then adopt_node(call, name, nodes[name], packed) end
   end
   remember_uses(call, nodes, remembered)
+  call.checkpoint = call.fresh and #remembered > 0
   recount_guarantees(call, nodes, order)
   queue.wake_all(call)
   conclude(call)

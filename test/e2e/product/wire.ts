@@ -1,6 +1,8 @@
 /** What travels between pods: the road to Redis is led over this machine and every byte of it is looked at. */
 import { connect as connectTcp, createServer, type Server, type Socket } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { treePassword } from '#operator/tree-users.ts';
+import { treeUser } from '#sidecar/engine/acl.ts';
 import { waitFor } from '#test/cluster/wait.ts';
 import { callsOf, startAgent } from '#test/support/agents.ts';
 import {
@@ -12,7 +14,7 @@ import {
   type Platform,
   type Tenant,
 } from '#test/support/platform.ts';
-import { openStore, rawRedis, redisAccess, type RedisAccess } from '#test/support/store-of-platform.ts';
+import { openStore, rawRedis, redisAccess, type RedisAccess, treeOf } from '#test/support/store-of-platform.ts';
 
 const SERVICE = 'glmquota-redis';
 
@@ -167,8 +169,8 @@ export function wire(platform: () => Platform): void {
       'latin1',
     );
     const { secret } = access;
-    for (const each of [tenant.key, secret['sidecar-password'] ?? '', 'FCALL', 'AUTH', 'team', 'glm-5.3'])
-      expect(heard).not.toContain(each);
+    const password = treePassword(secret['tree-users-key'] ?? '', treeOf(tenant));
+    for (const each of [tenant.key, password, 'FCALL', 'AUTH', 'team', 'glm-5.3']) expect(heard).not.toContain(each);
   });
 
   test('Redis does not speak without TLS', async () => {
@@ -189,13 +191,14 @@ export function wire(platform: () => Platform): void {
     expect(await connection.say('PING')).toMatch(/^-NOAUTH/);
     expect(await connection.say('KEYS *')).toMatch(/^-NOAUTH/);
     expect(await connection.say('AUTH default')).toMatch(/^-/);
-    expect(await connection.say(`AUTH sidecar wrong`)).toMatch(/^-WRONGPASS/);
+    expect(await connection.say(`AUTH ${treeUser(treeOf(tenant))} wrong`)).toMatch(/^-WRONGPASS/);
   });
 
   test('the user of the sidecars reads no tree at large and configures none', async () => {
     const { secret } = access;
     using connection = await rawRedis(access);
-    expect(await connection.say(`AUTH sidecar ${secret['sidecar-password']}`)).toBe('+OK');
+    const password = treePassword(secret['tree-users-key'] ?? '', treeOf(tenant));
+    expect(await connection.say(`AUTH ${treeUser(treeOf(tenant))} ${password}`)).toBe('+OK');
     const forbidden = ['KEYS *', 'SCAN 0', 'FLUSHALL', 'CONFIG GET *', 'ACL LIST', 'FUNCTION LIST', 'GET x', 'MONITOR'];
     for (const command of forbidden) expect(`${command}: ${await connection.say(command)}`).toContain(': -NOPERM');
   });

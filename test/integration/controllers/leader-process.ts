@@ -13,7 +13,11 @@ const config = new KubeConfig();
 config.loadFromFile(kubeconfig);
 const log = createLog('info');
 const nobody = { username: '', password: '' };
-const link = linkRedis(redisUrl, { operator: nobody, sidecar: nobody, caPem: '' }, { clock: systemClock, log });
+const link = linkRedis(
+  redisUrl,
+  { operator: nobody, sidecars: { kind: 'shared', ...nobody }, sentinel: null, caPem: '' },
+  { clock: systemClock, log },
+);
 const stop = new AbortController();
 process.on('SIGTERM', () => stop.abort());
 await runControllerRole(
@@ -22,7 +26,9 @@ await runControllerRole(
     leaseConnection: new Connection(config, systemClock),
     engine: link.engine,
     ping: async (signal) => link.ping(signal),
+    redis: null,
     lease: { namespace: 'default', name: 'glmquota-controller' },
+    checkpointPrefix: 'glmquota-checkpoint-',
     leaderTimings: { durationMs: 3000, renewDeadlineMs: 2000, retryMs: 300 },
     podName,
     userAgent: 'glmquota-test/1',

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { GLM_ACCOUNTS, GLM_CATALOGS, GLM_QUOTAS } from '#operator/controllers/world/kinds.ts';
 import { treeKeyOf } from '#operator/trees/names.ts';
 import { createSidecarEngine } from '#sidecar/engine/client.ts';
-import { NOTHING } from '#test/support/engine.ts';
+import { NOTHING, request, settlement } from '#test/support/engine.ts';
 import { until } from '../../unit/runtime/await-until.ts';
 import { openRedis, Stand } from './stand.ts';
 
@@ -171,21 +171,11 @@ test('what calls use shows in the status, in the amounts people wrote', async ()
   const leaf = 'quota:team/team-a';
   let epoch: number | null = null;
   for (let call = 0; call < 16; call++) {
-    const request = {
-      id: `call-${call}`,
-      owner: 'pod-1',
-      leaf,
-      model: 'glm-5.3',
-      generation,
-      reserve,
-      maxRuntimeMs: 60_000,
-    };
-    let verdict = await engine.acquire({ ...request, epoch });
-    if (verdict.kind === 'epoch') verdict = await engine.acquire({ ...request, epoch: (epoch = verdict.epoch) });
+    const asked = request(`call-${call}`, { leaf, generation, reserve, maxRuntimeMs: 60_000 });
+    let verdict = await engine.acquire({ ...asked, epoch });
+    if (verdict.kind === 'epoch') verdict = await engine.acquire({ ...asked, epoch: (epoch = verdict.epoch) });
     if (verdict.kind !== 'granted') throw new Error(JSON.stringify(verdict));
-    const times = { sentAfterMs: 1, firstByteAfterMs: 2 };
-    const { id, fence } = verdict;
-    await engine.settle([{ id, fence, outcome: 'completed', actual: reserve, ...times }]);
+    await engine.settle([settlement(verdict.id, verdict.fence, { actual: reserve })]);
   }
   link.disconnect();
   await until(async () => (await stand.status(GLM_QUOTAS, team))['usedPercent'] === 80, 'sixteen of twenty');

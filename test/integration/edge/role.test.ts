@@ -91,6 +91,7 @@ async function startEdgeRole(injectorConfiguration: string | null = null): Promi
       },
       verifyPeerAddress: true,
       demands: { engineVersion: ENGINE_VERSION, minSidecarVersion: '0.1.0' },
+      operatorNamespace: 'glmquota',
       allowedOrigins: [],
       engine: stand.engine,
       redis: createCell<RedisAccess | null>(() => redisSettings),

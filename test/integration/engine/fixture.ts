@@ -1,5 +1,8 @@
 /** One Redis for a test file, and short words for what the rule tests do. */
 import { afterAll, beforeAll, beforeEach } from 'vitest';
+import { noticeChannel } from '#sidecar/engine/keys.ts';
+import type { Notice } from '#sidecar/engine/port.ts';
+import { parseNotice } from '#sidecar/engine/replies.ts';
 import type { Grant, Settlement, UsageSnapshot, Verdict } from '#sidecar/engine/terms.ts';
 import { openTestEngine, request, settlement, START_MS, TREE_KEY, type TestEngine } from '#test/support/engine.ts';
 import { startRedis, type TestRedis } from '#test/support/redis.ts';
@@ -13,6 +16,9 @@ export interface Rules {
   settle(grant: Grant, rest?: Partial<Settlement>): Promise<unknown>;
   usage(node: string, limit: string): Promise<UsageSnapshot>;
   inFlight(node: string): Promise<number>;
+  readonly treeKey: string;
+  /** What is published to an owner from now on. */
+  heardBy(owner: string): { readonly listening: Promise<unknown>; next(): Promise<Notice | null> };
   /** Differences between counters and their recount. */
   drifts(): Promise<readonly unknown[]>;
 }
@@ -61,6 +67,20 @@ export function useEngine(): Rules {
       return found;
     },
     inFlight: async (name) => (await nodeOf(name)).inFlight,
+    treeKey: TREE_KEY,
+    heardBy: (owner) => {
+      const listener = opened.redis.duplicate({ protocol: 3 });
+      const first = Promise.withResolvers<string>();
+      listener.on('smessage', (_channel: string, text: string) => first.resolve(text));
+      return {
+        listening: listener.ssubscribe(noticeChannel(TREE_KEY, owner)),
+        next: async () => {
+          const text = await first.promise;
+          listener.disconnect();
+          return parseNotice(text);
+        },
+      };
+    },
     drifts: async () => (await engine.admin.audit(TREE_KEY)).drifts,
   };
 }

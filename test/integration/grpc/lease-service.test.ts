@@ -1,6 +1,6 @@
 import { expect, test, vi } from 'vitest';
 import { Outcome } from '#proto/glmquota/v1/lease_pb.ts';
-import type { Verdict } from '#sidecar/engine/terms.ts';
+import type { NodeSnapshot, Verdict } from '#sidecar/engine/terms.ts';
 import { acquire, renewing, service, WORK } from '#test/support/grpc/lease-service.ts';
 import { snapshotOf } from '#test/unit/leases/fixtures.ts';
 
@@ -61,7 +61,14 @@ test('a denial says reason, node, limit and when to come back', async () => {
   const { verdict } = await client.acquire(WORK);
   expect(verdict).toMatchObject({
     case: 'denied',
-    value: { reason: 'Window', node: 'quota:team/a', limit: 'five-hour', retryAtMs: BigInt(clock.nowMs() + 90_000) },
+    value: {
+      reason: 'Window',
+      node: 'quota:team/a',
+      limit: 'five-hour',
+      retryAtMs: BigInt(clock.nowMs() + 90_000),
+      used: 10n,
+      amount: 10n,
+    },
   });
 });
 
@@ -85,6 +92,11 @@ test.each<[string, object, string]>([
     { estimate: { outputTokens: 2n ** 53n } },
     'estimate.output_tokens is 9007199254740992',
   ],
+  ['negative cost units', { estimate: { costUnits: -1n } }, 'estimate.cost_units is -1'],
+  ['a negative wait', { maxWaitMs: -1n }, 'max_wait_ms is -1'],
+  ['a negative run time', { runtimeSeconds: -1n }, 'runtime_seconds is -1'],
+  ['an unknown priority', { priority: 'urgent' }, 'priority must be one of System, High, Normal, Low'],
+  ['an attribute of 200 characters', { user: 'u'.repeat(200) }, 'user must have at most 128'],
   ['a sum beyond 2^53 - 1', { estimate: { inputTokens: 2n ** 53n - 1n, cachedTokens: 1n } }, 'the sum of estimate is'],
 ])('Acquire with %s is INVALID_ARGUMENT and asks nobody', async (_, change, message) => {
   const { client, engine } = await service();
@@ -154,7 +166,16 @@ test('Acquire heeds its deadline', async () => {
 });
 
 test('Status shows the nodes of the own path only', async () => {
-  const node = (name: string) => ({ name, inFlight: 1, concurrency: null, stopped: false, usage: [] });
+  const node = (name: string): NodeSnapshot => ({
+    name,
+    inFlight: 1,
+    concurrency: null,
+    stopped: false,
+    queued: 0,
+    frozenUntilMs: null,
+    breaker: 'Closed',
+    usage: [],
+  });
   const usage = { limit: 'daily', resource: 'Cost', amount: 50, used: 20, reserved: 5, resetsAtMs: null } as const;
   const { client } = await service(snapshotOf(), {
     key: 'tree',
@@ -163,8 +184,8 @@ test('Status shows the nodes of the own path only', async () => {
     configHash: '',
     serverNowMs: 0,
     nodes: [
-      node('account'),
-      { ...node('quota:team/a'), concurrency: 2, stopped: true, usage: [usage] },
+      { ...node('account'), frozenUntilMs: 77, breaker: 'HalfOpen' },
+      { ...node('quota:team/a'), concurrency: 2, stopped: true, usage: [usage], queued: 3 },
       node('quota:team/secret'),
     ],
     leases: 1,
@@ -176,8 +197,12 @@ test('Status shows the nodes of the own path only', async () => {
     inFlight: 1,
     concurrency: 2,
     stopped: true,
+    queued: 3,
+    frozenUntilMs: 0n,
+    breaker: 'Closed',
     limits: [{ name: 'daily', resource: 'Cost', amount: 50n, used: 20n, reserved: 5n, resetsAtMs: 0n }],
   });
+  expect(status.nodes[1]).toMatchObject({ frozenUntilMs: 77n, breaker: 'HalfOpen' });
 });
 
 test('Status before any configuration is unavailable', async () => {

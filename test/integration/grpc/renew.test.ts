@@ -77,7 +77,7 @@ test('a lease Redis no longer has cannot begin its work', async () => {
   const { client, engine, clock } = await service();
   const id = await acquire(client);
   engine.onClaim = () => false;
-  engine.onBeat = () => ({ kind: 'alive', epoch: 1, serverNowMs: 0, lost: engine.asked.map((each) => each.id) });
+  engine.onBeat = () => engine.alive({ serverNowMs: 0, lost: engine.asked.map((each) => each.id) });
   await clock.advance(6_000);
   const renew = renewing(client);
   renew.send(id);

@@ -16,6 +16,7 @@ const closedDesk: LeaseDesk = {
   admit: async () => ({ kind: 'unavailable', message: 'closed' }),
   drain: async () => undefined,
   inFlight: 0,
+  waiting: () => [],
 };
 
 async function open(ready = createCell(true)) {

@@ -51,6 +51,7 @@ test('the Responses surface works through it', async () => {
   const client = new OpenAI({ baseURL: `${world.url}/api/v1`, apiKey: 'placeholder', maxRetries: 0 });
   const answer = await client.responses.create({ model: 'glm-5.3', input: 'hello [[sim tokens=40]]' });
   expect(answer.usage?.output_tokens).toBe(40);
+  await world.quiet();
 });
 
 test('models, token counting and the monitor API pass without a lease', async () => {

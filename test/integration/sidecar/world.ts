@@ -6,6 +6,7 @@ import type { SidecarSnapshot } from '#sidecar/control/terms.ts';
 import { hashName } from '#sidecar/base/ids.ts';
 import { createAdminEngine } from '#sidecar/engine/client.ts';
 import type { AdminEngine } from '#sidecar/engine/port.ts';
+import { node } from '#test/support/engine.ts';
 import type { AuditReport, LimitConfig, NodeConfig, Resource, TreeSnapshot } from '#sidecar/engine/terms.ts';
 import { defaultCatalog } from '#test/support/default-catalog.ts';
 import { SimulatorControl } from '#test/support/glm-simulator/control.ts';
@@ -29,6 +30,10 @@ export const NOTHING = { drifts: 0, excess: 0 };
 export interface WorldOptions {
   /** Calls in flight the vendor allows a model and the tree allows the account; default 4. */
   readonly concurrency?: number;
+  /** Calls in flight the vendor allows a model, if that is another number than the tree's. */
+  readonly vendorConcurrency?: number;
+  /** Changes the tree's nodes. */
+  readonly nodes?: (node: NodeConfig) => NodeConfig;
   /** Requests a window admits; default plenty. */
   readonly requests?: number;
   /** The vendor and Redis speak TLS with certificates of a CA of their own. */
@@ -37,6 +42,9 @@ export interface WorldOptions {
   /** Environment of the sidecars. */
   readonly env?: Readonly<Record<string, string>>;
 }
+
+/** A quota whose calls wait up to a minute. */
+export const PATIENT = { waiting: { mode: 'UntilWindow', maxWaitMs: 60_000 } } as const;
 
 /** Redis with one account's tree, the vendor, and the sidecars started into it. */
 export class World implements AsyncDisposable {
@@ -63,7 +71,11 @@ export class World implements AsyncDisposable {
     await using stack = new AsyncDisposableStack();
     const { tls = false } = options;
     const redis = stack.use(await startRedis({ durable: true, tls }));
-    const account = { id: 'max', keys: [KEY], concurrency: { default: options.concurrency ?? 4 } };
+    const account = {
+      id: 'max',
+      keys: [KEY],
+      concurrency: { default: options.vendorConcurrency ?? options.concurrency ?? 4 },
+    };
     const pki = tls ? await makeTestPki() : null;
     const simulator = stack.use(await startSimulator({ config: { accounts: [account] }, ...vendorTls(pki) }));
     const connection = new Redis(redis.socketPath, { retryStrategy: () => 50 });
@@ -95,6 +107,7 @@ export class World implements AsyncDisposable {
   }
 
   /** What the account's window of this resource has used. */
+
   async used(resource: Resource): Promise<number> {
     const { nodes } = await this.tree();
     return nodes.find(({ name }) => name === 'account')?.usage.find((usage) => usage.resource === resource)?.used ?? 0;
@@ -111,6 +124,8 @@ export class World implements AsyncDisposable {
   /** Waits until neither we nor the vendor count a call, and nothing is reserved. */
   async quiet(): Promise<void> {
     await this.until(async () => {
+      // Slots held after their calls are freed by the next call that comes, as the operator's every second.
+      await this.#admin.tick(TREE_KEY);
       const { leases, nodes } = await this.tree();
       const busy = nodes.some(({ inFlight, usage }) => inFlight > 0 || usage.some(({ reserved }) => reserved > 0));
       return leases === 0 && !busy && (await this.control.report()).inFlight === 0;
@@ -148,6 +163,13 @@ export class World implements AsyncDisposable {
         currency: 'USD',
         perAgentConcurrency: null,
         maxRuntimeMs: HOUR_MS,
+        waiting: { mode: 'Reject', maxWaitMs: 0 },
+        class: { default: 'Normal', max: 'High' },
+        attributes: {},
+        drained: false,
+        durability: 'Async',
+        onStoreFailure: { policy: 'Closed', localSharePercent: 50, maxDurationMs: 300_000 },
+        retry: { maxAttempts: 1, baseDelayMs: 1000, factorPermille: 2000, maxDelayMs: 30_000 },
         ...this.#options.binding,
       },
       catalog,
@@ -167,20 +189,19 @@ function vendorTls(pki: TestPki | null): { tls?: { cert: string; key: string } }
   return pki === null ? {} : { tls: { cert: pki.cert, key: pki.key } };
 }
 
-function nodesOf({ concurrency = 4, requests = PLENTY }: WorldOptions): NodeConfig[] {
+function nodesOf({ concurrency = 4, requests = PLENTY, nodes = (node) => node }: WorldOptions): NodeConfig[] {
   const limits: LimitConfig[] = COUNTED.map((resource) => ({
     name: `window-${resource.toLowerCase()}`,
     resource,
     amount: resource === 'Requests' ? requests : PLENTY,
     window: { type: 'Anchored', durationMs: 5 * HOUR_MS },
   }));
-  const node = { concurrency: null, rate: null, limits: [], stopped: false };
   return [
-    { ...node, name: 'account', parent: null, limits },
-    { ...node, name: 'model:glm-5.3', parent: 'account', concurrency },
-    { ...node, name: 'model:other', parent: 'account', concurrency },
-    { ...node, name: LEAF, parent: 'account' },
-  ];
+    node('account', null, { limits }),
+    node('model:glm-5.3', 'account', { concurrency }),
+    node('model:other', 'account', { concurrency }),
+    node(LEAF, 'account'),
+  ].map(nodes);
 }
 
 /** A chat call; what `[[sim …]]` in its text asks of the simulator. */

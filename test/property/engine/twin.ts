@@ -1,70 +1,81 @@
-/** Engine and model side by side: every step is done to both, and both must say the same. */
+/** Engine and model side by side: every step is done to both, and both must say the same. Without an engine: the model alone. */
 import { deepEqual, equal } from 'node:assert/strict';
 import { AppError } from '#sidecar/base/errors.ts';
-import { Model } from '#sidecar/engine/model.ts';
-import type { LeaseRef } from '#sidecar/engine/port.ts';
-import type { AcquireRequest, Settlement } from '#sidecar/engine/terms.ts';
-import { request, START_MS, TREE_KEY, treeOf, type TestEngine } from '#test/support/engine.ts';
-import { amountsOf, LEAVES, MODELS, nodesOf, OWNERS, type Settling, type Shape, type Step } from './steps.ts';
-
-interface Known {
-  readonly request: AcquireRequest;
-  fence: number;
-}
+import { Model, type Tick } from '#sidecar/engine/model.ts';
+import type { AcquireRequest } from '#sidecar/engine/terms.ts';
+import { START_MS, TREE_KEY, treeOf, type TestEngine } from '#test/support/engine.ts';
+import { Callers } from './callers.ts';
+import { nodesOf, type Shape } from './shapes.ts';
+import { LIMITS, NODES, OWNERS, PREFIXES, PROCESSES, type Asking, type Settling, type Step } from './steps.ts';
 
 export class Twin {
   readonly model = new Model();
-  readonly #engine: TestEngine;
-  readonly #calls: Known[] = [];
+  readonly callers = new Callers();
+  readonly #engine: TestEngine | null;
   #us = START_MS * 1000;
   #generation = 0;
   #transitions = 0;
   #restarts = 0;
-  #epoch: number | null = null;
-  #configured = false;
+  /** What the client of the engine was told last. */
+  #told: number | null = null;
+  /** In force; null: there is no tree. */
+  #shape: Shape | null = null;
 
-  constructor(engine: TestEngine) {
+  constructor(engine: TestEngine | null) {
     this.#engine = engine;
+  }
+
+  get shape(): Shape | null {
+    return this.#shape;
+  }
+
+  get nowMs(): number {
+    return Math.floor(this.#us / 1000);
   }
 
   /** `first`: what is configured before anything else. */
   async begin(first: Shape): Promise<void> {
-    await this.#engine.setUs(this.#us);
-    await this.#engine.wipe();
+    await this.#engine?.setUs(this.#us);
+    await this.#engine?.wipe();
     this.model.clock.setUs(this.#us);
-    this.#epoch = this.#engine.knownEpoch();
-    await this.#configure(first, 0);
+    await this.#configure({ do: 'configure', shape: first, leader: 0, lost: false });
   }
 
   async step(step: Step): Promise<void> {
     switch (step.do) {
       case 'advance':
         this.#us += step.ms * 1000 + (step.ms % 7);
-        await this.#engine.setUs(this.#us);
+        await this.#engine?.setUs(this.#us);
         this.model.clock.setUs(this.#us);
-        return;
+        break;
       case 'configure':
-        return this.#configure(step.shape, step.leader);
+        await this.#configure(step);
+        break;
       case 'restart':
         this.#restarts += 1;
-        await this.#engine.restartAs(`server-${this.#restarts}`);
-        return this.model.clock.restartAs(`server-${this.#restarts}`);
+        await this.#engine?.restartAs(`server-${this.#restarts}`);
+        this.model.clock.restartAs(`server-${this.#restarts}`);
+        break;
       case 'wipe':
-        await this.#engine.wipe();
+        await this.#engine?.wipe();
         this.model.wipe();
-        this.#configured = false;
-        return;
+        this.#shape = null;
+        break;
       case 'acquire':
-        return this.#acquire(this.#newCall(step));
+        await this.#acquire(this.callers.newCall(step, this.#generation));
+        break;
       case 'again':
-        return this.#again(step.call, step.owner);
+        await this.#again(step.call, step.owner);
+        break;
       default:
-        return this.#whileConfigured(step);
+        await (this.#shape ? this.#onTree(step) : this.#withoutTree());
     }
+    this.callers.noteGrants(this.model);
   }
 
   /** Engine and model show the same state, and every counter equals its recount (inv-I2). */
   async compare(): Promise<void> {
+    if (!this.#engine) return;
     const real = await this.#engine.sidecar.snapshot();
     const wanted = this.model.snapshot();
     if (real === null || wanted === null) return equal(real, wanted);
@@ -73,122 +84,163 @@ export class Twin {
     deepEqual((await this.#engine.admin.audit(TREE_KEY)).drifts, []);
   }
 
-  async #configure(shape: Shape, leader: number): Promise<void> {
+  async tick(): Promise<Tick> {
+    const wanted = this.model.tick();
+    if (this.#engine) deepEqual(await this.#engine.sidecar.tick(), wanted);
+    this.callers.noteGrants(this.model);
+    return wanted;
+  }
+
+  async #configure({ shape, leader, lost }: Step & { do: 'configure' }): Promise<void> {
     this.#generation += 1;
     if (leader > 0) this.#transitions += 1;
     const transitions = this.#transitions + Math.min(leader, 0);
     const revision = { leaseCreatedMs: START_MS, transitions, generation: this.#generation };
-    const tree = treeOf(nodesOf(shape));
-    const wanted = this.model.configure(tree, revision);
-    deepEqual(await this.#engine.admin.configure(tree, revision), wanted);
-    this.#configured = true;
-    if (wanted.kind === 'applied') deepEqual(await this.#engine.admin.config(TREE_KEY), tree);
+    const tree = treeOf(nodesOf(shape, this.nowMs));
+    const wanted = this.model.configure(tree, revision, { lost });
+    if (this.#engine) deepEqual(await this.#engine.admin.configure(tree, revision, { lost }), wanted);
+    if (wanted.kind !== 'applied') return;
+    this.#shape = shape;
+    if (this.#engine) deepEqual(await this.#engine.admin.config(TREE_KEY), tree);
   }
 
-  #newCall(step: Step & { do: 'acquire' }): Known {
-    const epoch = { known: this.#epoch, none: null, wrong: (this.#epoch ?? START_MS) - 1 }[step.epoch];
-    const call = {
-      request: request(`call-${this.#calls.length}`, {
-        owner: OWNERS[step.owner]!,
-        leaf: LEAVES[step.leaf]!,
-        model: MODELS[step.model]!,
-        generation: this.#generation - step.behind,
-        epoch,
-        reserve: amountsOf(step.tokens),
-        maxRuntimeMs: 60_000,
-      }),
-      fence: 0,
-    };
-    this.#calls.push(call);
-    return call;
-  }
-
-  async #acquire(call: Known): Promise<void> {
-    const wanted = this.model.acquire(call.request);
-    deepEqual(await this.#engine.sidecar.acquire(call.request), wanted);
-    if (wanted.kind === 'granted') {
-      call.fence = wanted.fence;
-      this.#learn(wanted.epoch);
-    }
-    if (wanted.kind === 'epoch') this.#epoch = wanted.epoch;
+  async #acquire(call: AcquireRequest): Promise<void> {
+    const wanted = this.model.acquire(call);
+    if (this.#engine) deepEqual(await this.#engine.sidecar.acquire(call), wanted);
+    this.callers.hear(call, wanted);
+    if (wanted.kind === 'granted' || wanted.kind === 'queued') this.#tell(wanted.epoch);
   }
 
   async #again(index: number, owner: number | null): Promise<void> {
-    const call = this.#calls[index % Math.max(1, this.#calls.length)];
-    if (!call) return;
-    const { request: first } = call;
-    await this.#acquire({ ...call, request: owner === null ? first : { ...first, owner: OWNERS[owner]! } });
+    const call = this.callers.call(index);
+    if (call) await this.#acquire({ ...call, ...(owner === null ? {} : { owner: OWNERS[owner]! }) });
   }
 
-  async #whileConfigured(step: Step): Promise<void> {
-    if (this.#configured) return this.#onTree(step);
-    const { sidecar } = this.#engine;
-    const refused = sidecar.beat({ owner: 'pod-1', epoch: null, leases: [], waiters: [] });
+  async #withoutTree(): Promise<void> {
+    if (!this.#engine) return undefined;
+    const refused = this.#engine.sidecar.beat({ owner: OWNERS[0]!, epoch: null, leases: [], waiters: [] });
     const code = await refused.then(
       () => 'answered',
       (error: unknown) => (error instanceof AppError ? error.code : String(error)),
     );
-    equal(code, 'unavailable');
+    return equal(code, 'unavailable');
   }
 
   async #onTree(step: Step): Promise<void> {
-    const { sidecar } = this.#engine;
-    if (step.do === 'claim') {
-      const ref = this.#ref(step.call, step.off);
-      equal(await sidecar.claim(ref), this.model.claim(ref));
-    } else if (step.do === 'cancel') {
-      // Also ids that come later: a cancel may overtake its acquire.
-      this.model.cancel(`call-${step.call}`);
-      await sidecar.cancel(`call-${step.call}`);
-    } else if (step.do === 'beat') {
-      const request = { owner: OWNERS[step.owner]!, epoch: this.#epoch, leases: this.#leasesOf(step), waiters: [] };
-      const wanted = this.model.beat(request);
-      deepEqual(await sidecar.beat(request), wanted);
-      if (wanted.kind === 'alive') this.#learn(wanted.epoch);
-    } else if (step.do === 'settle') {
-      await this.#settle(step.all);
-    } else if (step.do === 'register') {
-      await this.#register(step);
+    switch (step.do) {
+      case 'claim': {
+        const ref = this.callers.ref(step.call, step.off);
+        const wanted = this.model.claim(ref);
+        if (this.#engine) equal(await this.#engine.sidecar.claim(ref), wanted);
+        break;
+      }
+      case 'cancel':
+        // Also ids that come later: a cancel may overtake its acquire.
+        this.model.cancel(`call-${step.call}`, step);
+        await this.#engine?.sidecar.cancel(`call-${step.call}`, step);
+        break;
+      case 'beat':
+        await this.#beat(step);
+        break;
+      case 'settle':
+        await this.#settle(step.all);
+        break;
+      case 'swap':
+        await this.#swap(step.settling, step.asking);
+        break;
+      case 'retry':
+        await this.#swap(step.settling, null);
+        break;
+      case 'register':
+        await this.#register(step);
+        break;
+      case 'tick':
+        await this.tick();
+        break;
+      default:
+        await this.#govern(step);
     }
   }
 
+  async #beat(step: Step & { do: 'beat' }): Promise<void> {
+    const { epoch } = this.callers;
+    const leases = this.callers.leasesOf(step);
+    const beat = { owner: OWNERS[step.owner]!, epoch, leases, waiters: this.callers.waitersOf(step) };
+    const wanted = this.model.beat(beat);
+    if (this.#engine) deepEqual(await this.#engine.sidecar.beat(beat), wanted);
+    this.callers.hearBeat(wanted);
+    if (wanted.kind === 'alive') this.#tell(wanted.epoch);
+  }
+
   async #settle(all: readonly Settling[]): Promise<void> {
-    const settlements = all.map(({ call, off, tokens, ...rest }): Settlement => {
-      const { id, fence } = this.#ref(call, off);
-      return { id, fence, actual: amountsOf(tokens), holdMs: 0, frozenUntilMs: null, ...rest };
-    });
-    const wanted = this.model.settle(settlements, this.#engine.knownEpoch());
-    deepEqual(await this.#engine.sidecar.settle(settlements), wanted);
+    const settlements = all.map((each) => this.callers.settlement(each, this.nowMs));
+    const wanted = this.model.settle(settlements, this.#told);
+    if (this.#engine) deepEqual(await this.#engine.sidecar.settle(settlements), wanted);
+  }
+
+  /** `asking` null: the settled call is tried again. */
+  async #swap(settling: Settling, asking: Asking | null): Promise<void> {
+    const settlement = this.callers.settlement(settling, this.nowMs);
+    const again = this.callers.call(settling.call);
+    const next = asking ? this.callers.newCall(asking, this.#generation) : again;
+    if (!next) return;
+    const call = asking ? next : { ...next, generation: this.#generation };
+    const wanted = this.model.swap(settlement, call, this.#told);
+    if (this.#engine) deepEqual(await this.#engine.sidecar.swap(settlement, call), wanted);
+    // Nobody tries again what was never granted: such a retry tells nothing about a call that waits.
+    if (asking || wanted.settled.kind !== 'unknown') this.callers.hear(call, wanted.verdict);
+    if (wanted.verdict.kind === 'granted' || wanted.verdict.kind === 'queued') this.#tell(wanted.verdict.epoch);
   }
 
   async #register(step: Step & { do: 'register' }): Promise<void> {
     const owner = OWNERS[step.owner]!;
-    const leases = this.#leasesOf(step).map((lease) => {
-      const call = this.#calls.find(({ request: { id } }) => id === lease.id)!;
-      return { lease, request: call.request, sent: step.sent };
-    });
-    const unused = this.#calls.at(-1);
-    const disclaimed = step.disclaim && unused ? [unused.request.id, 'never-seen'] : [];
+    const leases = this.callers.registrationsOf(step);
+    const unused = this.callers.last;
+    const disclaimed = step.disclaim && unused ? [unused.id, 'never-seen'] : [];
     // The client sends leases and disclaimed ids in calls of their own.
     const wanted = this.model.register({ owner, leases, disclaimed: [] });
     if (disclaimed.length > 0) this.model.register({ owner, leases: [], disclaimed });
-    deepEqual(await this.#engine.sidecar.register({ owner, leases, disclaimed }), wanted);
-    this.#learn(wanted.epoch);
+    if (this.#engine) deepEqual(await this.#engine.sidecar.register({ owner, leases, disclaimed }), wanted);
+    this.callers.learn(wanted.epoch);
+    this.#tell(wanted.epoch);
   }
 
-  #leasesOf({ owner, skip }: { readonly owner: number; readonly skip: number }): readonly LeaseRef[] {
-    return this.#calls
-      .filter(({ request: { owner: of }, fence }) => of === OWNERS[owner] && fence > 0)
-      .filter((_, index) => skip === 0 || index % (skip + 1) !== 0)
-      .map(({ request: { id }, fence }) => ({ id, fence, epoch: this.#epoch ?? 0 }));
+  async #govern(step: Step): Promise<void> {
+    const admin = this.#engine?.admin;
+    switch (step.do) {
+      case 'reclaim':
+        await this.#reclaim(step);
+        break;
+      case 'drain':
+        this.model.drain(PROCESSES[step.process]!, step.on);
+        await admin?.drain(TREE_KEY, PROCESSES[step.process]!, step.on);
+        break;
+      case 'freeze': {
+        const untilMs = step.forMs === null ? null : Math.max(0, this.nowMs + step.forMs);
+        this.model.freeze(NODES[step.node]!, untilMs);
+        await admin?.freeze(TREE_KEY, NODES[step.node]!, untilMs);
+        break;
+      }
+      case 'reset': {
+        const wanted = this.model.resetWindow(NODES[step.node]!, LIMITS[step.limit]!);
+        if (admin) equal(await admin.resetWindow(TREE_KEY, NODES[step.node]!, LIMITS[step.limit]!), wanted);
+        break;
+      }
+      default:
+    }
   }
 
-  #ref(index: number, off: number): LeaseRef {
-    const call = this.#calls[index % Math.max(1, this.#calls.length)];
-    return { id: call?.request.id ?? 'nobody', fence: (call?.fence ?? 0) + off, epoch: this.#epoch ?? 0 };
+  async #reclaim({ prefix, except }: Step & { do: 'reclaim' }): Promise<void> {
+    const owners = { prefix: PREFIXES[prefix]!, except: except === null ? null : OWNERS[except]! };
+    const wanted = { leases: 0, waiters: 0 };
+    for (let some = this.model.reclaim(owners); some.leases + some.waiters > 0; some = this.model.reclaim(owners)) {
+      wanted.leases += some.leases;
+      wanted.waiters += some.waiters;
+    }
+    if (this.#engine) deepEqual(await this.#engine.admin.reclaim(TREE_KEY, owners), wanted);
   }
 
-  #learn(epoch: number): void {
-    this.#epoch = Math.max(this.#epoch ?? 0, epoch);
+  #tell(epoch: number): void {
+    this.#told = Math.max(this.#told ?? 0, epoch);
   }
 }

@@ -44,6 +44,7 @@ export async function service(
       return desk.admit(call, signal);
     },
     drain: (signal) => desk.drain(signal),
+    waiting: () => desk.waiting(),
     get inFlight() {
       return desk.inFlight;
     },

@@ -143,6 +143,13 @@ test.each([
   expect(refusal((s) => (s.upstream!.origin = origin))?.code).toBe('invalid');
 });
 
+test('the user of the Sentinels and the URL that names them arrive', () => {
+  const sentinel = { username: 'asker', password: 'third' };
+  const redis = { ...exampleSnapshot().redis, url: 'rediss+sentinel://a:1,b:2/main', sentinel };
+  const snapshot = { ...exampleSnapshot(), redis };
+  expect(decodeSnapshot(encodeSnapshot(snapshot, DEMANDS), VERSION).redis).toEqual(redis);
+});
+
 test.each(['redis://redis.glm.svc:6379', 'rediss://u:p@redis.glm.svc:6379', 'unix:/tmp/redis.sock', ''])(
   'Redis credentials are never sent to %j',
   (url) => {

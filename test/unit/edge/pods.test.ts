@@ -1,9 +1,10 @@
 import { expect, test } from 'vitest';
 import { assertCaller, assertReviewed, assertSidecar } from '#operator/edge/pod-checks.ts';
 import { repositoryOf } from '#operator/edge/images.ts';
-import { BINDING_VARIABLE, podSource, projectPod, SIDECAR_NAME } from '#operator/edge/pods.ts';
+import { podSource, projectPod } from '#operator/edge/pods.ts';
 import { TOKEN_AUDIENCE } from '#operator/edge/claims.ts';
 import type { PodFacts } from '#operator/edge/terms.ts';
+import { BINDING_VARIABLE, SIDECAR_NAME } from '#operator/trees/sidecar-facts.ts';
 import { Store } from '#operator/runtime/store.ts';
 import * as injector from '#operator/webhook/sidecar-container.ts';
 import { createLog } from '#sidecar/base/log.ts';

@@ -84,6 +84,7 @@ export function snapshotOf(change: Partial<SidecarSnapshot['binding']> = {}, gen
       waiting: { mode: 'Reject', maxWaitMs: 0 },
       class: { default: 'Normal', max: 'High' },
       attributes: {},
+      drained: false,
       durability: 'Async',
       onStoreFailure: { policy: 'Closed', localSharePercent: 50, maxDurationMs: 300_000 },
       retry: { maxAttempts: 4, baseDelayMs: 1000, factorPermille: 2000, maxDelayMs: 30_000 },

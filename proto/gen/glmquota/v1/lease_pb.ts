@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file glmquota/v1/lease.proto.
  */
 export const file_glmquota_v1_lease: GenFile = /*@__PURE__*/
-  fileDesc("ChdnbG1xdW90YS92MS9sZWFzZS5wcm90bxILZ2xtcXVvdGEudjEiSwoFVXNhZ2USFAoMaW5wdXRfdG9rZW5zGAEgASgDEhUKDWNhY2hlZF90b2tlbnMYAiABKAMSFQoNb3V0cHV0X3Rva2VucxgDIAEoAyJRCg5BY3F1aXJlUmVxdWVzdBIKCgJpZBgBIAEoCRINCgVtb2RlbBgCIAEoCRIkCghlc3RpbWF0ZRgDIAEoCzISLmdsbXF1b3RhLnYxLlVzYWdlImwKD0FjcXVpcmVSZXNwb25zZRInCgdncmFudGVkGAEgASgLMhQuZ2xtcXVvdGEudjEuR3JhbnRlZEgAEiUKBmRlbmllZBgCIAEoCzITLmdsbXF1b3RhLnYxLkRlbmllZEgAQgkKB3ZlcmRpY3QiJQoHR3JhbnRlZBIKCgJpZBgBIAEoCRIOCgZ0dGxfbXMYAiABKAMiSgoGRGVuaWVkEg4KBnJlYXNvbhgBIAEoCRIMCgRub2RlGAIgASgJEg0KBWxpbWl0GAMgASgJEhMKC3JldHJ5X2F0X21zGAQgASgDIhoKDFJlbmV3UmVxdWVzdBIKCgJpZBgBIAEoCSIqCg1SZW5ld1Jlc3BvbnNlEgoKAmlkGAEgASgJEg0KBWFsaXZlGAIgASgIImUKDVNldHRsZVJlcXVlc3QSCgoCaWQYASABKAkSJQoHb3V0Y29tZRgCIAEoDjIULmdsbXF1b3RhLnYxLk91dGNvbWUSIQoFdXNhZ2UYAyABKAsyEi5nbG1xdW90YS52MS5Vc2FnZSIeCg5TZXR0bGVSZXNwb25zZRIMCgRsYXRlGAEgASgIIhsKDUNhbmNlbFJlcXVlc3QSCgoCaWQYASABKAkiEAoOQ2FuY2VsUmVzcG9uc2UiDwoNU3RhdHVzUmVxdWVzdCJHCg5TdGF0dXNSZXNwb25zZRINCgVxdW90YRgBIAEoCRImCgVub2RlcxgCIAMoCzIXLmdsbXF1b3RhLnYxLk5vZGVTdGF0dXMifQoKTm9kZVN0YXR1cxIMCgRuYW1lGAEgASgJEhEKCWluX2ZsaWdodBgCIAEoDRITCgtjb25jdXJyZW5jeRgDIAEoDRIPCgdzdG9wcGVkGAQgASgIEigKBmxpbWl0cxgFIAMoCzIYLmdsbXF1b3RhLnYxLkxpbWl0U3RhdHVzInMKC0xpbWl0U3RhdHVzEgwKBG5hbWUYASABKAkSEAoIcmVzb3VyY2UYAiABKAkSDgoGYW1vdW50GAMgASgDEgwKBHVzZWQYBCABKAMSEAoIcmVzZXJ2ZWQYBSABKAMSFAoMcmVzZXRzX2F0X21zGAYgASgDKmAKB091dGNvbWUSFwoTT1VUQ09NRV9VTlNQRUNJRklFRBAAEhUKEU9VVENPTUVfQ09NUExFVEVEEAESEQoNT1VUQ09NRV9CUk9LRRACEhIKDk9VVENPTUVfRkFJTEVEEAMy4QIKDExlYXNlU2VydmljZRJECgdBY3F1aXJlEhsuZ2xtcXVvdGEudjEuQWNxdWlyZVJlcXVlc3QaHC5nbG1xdW90YS52MS5BY3F1aXJlUmVzcG9uc2USQgoFUmVuZXcSGS5nbG1xdW90YS52MS5SZW5ld1JlcXVlc3QaGi5nbG1xdW90YS52MS5SZW5ld1Jlc3BvbnNlKAEwARJBCgZTZXR0bGUSGi5nbG1xdW90YS52MS5TZXR0bGVSZXF1ZXN0GhsuZ2xtcXVvdGEudjEuU2V0dGxlUmVzcG9uc2USQQoGQ2FuY2VsEhouZ2xtcXVvdGEudjEuQ2FuY2VsUmVxdWVzdBobLmdsbXF1b3RhLnYxLkNhbmNlbFJlc3BvbnNlEkEKBlN0YXR1cxIaLmdsbXF1b3RhLnYxLlN0YXR1c1JlcXVlc3QaGy5nbG1xdW90YS52MS5TdGF0dXNSZXNwb25zZWIGcHJvdG8z");
+  fileDesc("ChdnbG1xdW90YS92MS9sZWFzZS5wcm90bxILZ2xtcXVvdGEudjEiXwoFVXNhZ2USFAoMaW5wdXRfdG9rZW5zGAEgASgDEhUKDWNhY2hlZF90b2tlbnMYAiABKAMSFQoNb3V0cHV0X3Rva2VucxgDIAEoAxISCgpjb3N0X3VuaXRzGAQgASgDIuYBCg5BY3F1aXJlUmVxdWVzdBIKCgJpZBgBIAEoCRINCgVtb2RlbBgCIAEoCRIkCghlc3RpbWF0ZRgDIAEoCzISLmdsbXF1b3RhLnYxLlVzYWdlEhgKC21heF93YWl0X21zGAQgASgDSACIAQESEAoIcHJpb3JpdHkYBSABKAkSDAoEdG9vbBgGIAEoCRISCgpjYXBhYmlsaXR5GAcgASgJEg4KBnNvdXJjZRgIIAEoCRIMCgR1c2VyGAkgASgJEhcKD3J1bnRpbWVfc2Vjb25kcxgKIAEoA0IOCgxfbWF4X3dhaXRfbXMibAoPQWNxdWlyZVJlc3BvbnNlEicKB2dyYW50ZWQYASABKAsyFC5nbG1xdW90YS52MS5HcmFudGVkSAASJQoGZGVuaWVkGAIgASgLMhMuZ2xtcXVvdGEudjEuRGVuaWVkSABCCQoHdmVyZGljdCJNCgdHcmFudGVkEgoKAmlkGAEgASgJEg4KBnR0bF9tcxgCIAEoAxImCgh3YXJuaW5ncxgDIAMoCzIULmdsbXF1b3RhLnYxLldhcm5pbmciNwoHV2FybmluZxIMCgRub2RlGAEgASgJEg0KBWxpbWl0GAIgASgJEg8KB3BlcmNlbnQYAyABKA0iaAoGRGVuaWVkEg4KBnJlYXNvbhgBIAEoCRIMCgRub2RlGAIgASgJEg0KBWxpbWl0GAMgASgJEhMKC3JldHJ5X2F0X21zGAQgASgDEgwKBHVzZWQYBSABKAMSDgoGYW1vdW50GAYgASgDIhoKDFJlbmV3UmVxdWVzdBIKCgJpZBgBIAEoCSIqCg1SZW5ld1Jlc3BvbnNlEgoKAmlkGAEgASgJEg0KBWFsaXZlGAIgASgIImUKDVNldHRsZVJlcXVlc3QSCgoCaWQYASABKAkSJQoHb3V0Y29tZRgCIAEoDjIULmdsbXF1b3RhLnYxLk91dGNvbWUSIQoFdXNhZ2UYAyABKAsyEi5nbG1xdW90YS52MS5Vc2FnZSIeCg5TZXR0bGVSZXNwb25zZRIMCgRsYXRlGAEgASgIIhsKDUNhbmNlbFJlcXVlc3QSCgoCaWQYASABKAkiEAoOQ2FuY2VsUmVzcG9uc2UiDwoNU3RhdHVzUmVxdWVzdCJyCg5TdGF0dXNSZXNwb25zZRINCgVxdW90YRgBIAEoCRImCgVub2RlcxgCIAMoCzIXLmdsbXF1b3RhLnYxLk5vZGVTdGF0dXMSKQoHd2FpdGluZxgDIAMoCzIYLmdsbXF1b3RhLnYxLldhaXRpbmdDYWxsIj8KC1dhaXRpbmdDYWxsEhAKCHBvc2l0aW9uGAEgASgDEhMKBmV0YV9tcxgCIAEoA0gAiAEBQgkKB19ldGFfbXMitwEKCk5vZGVTdGF0dXMSDAoEbmFtZRgBIAEoCRIRCglpbl9mbGlnaHQYAiABKA0SEwoLY29uY3VycmVuY3kYAyABKA0SDwoHc3RvcHBlZBgEIAEoCBIoCgZsaW1pdHMYBSADKAsyGC5nbG1xdW90YS52MS5MaW1pdFN0YXR1cxIOCgZxdWV1ZWQYBiABKA0SFwoPZnJvemVuX3VudGlsX21zGAcgASgDEg8KB2JyZWFrZXIYCCABKAkicwoLTGltaXRTdGF0dXMSDAoEbmFtZRgBIAEoCRIQCghyZXNvdXJjZRgCIAEoCRIOCgZhbW91bnQYAyABKAMSDAoEdXNlZBgEIAEoAxIQCghyZXNlcnZlZBgFIAEoAxIUCgxyZXNldHNfYXRfbXMYBiABKAMqYAoHT3V0Y29tZRIXChNPVVRDT01FX1VOU1BFQ0lGSUVEEAASFQoRT1VUQ09NRV9DT01QTEVURUQQARIRCg1PVVRDT01FX0JST0tFEAISEgoOT1VUQ09NRV9GQUlMRUQQAzLhAgoMTGVhc2VTZXJ2aWNlEkQKB0FjcXVpcmUSGy5nbG1xdW90YS52MS5BY3F1aXJlUmVxdWVzdBocLmdsbXF1b3RhLnYxLkFjcXVpcmVSZXNwb25zZRJCCgVSZW5ldxIZLmdsbXF1b3RhLnYxLlJlbmV3UmVxdWVzdBoaLmdsbXF1b3RhLnYxLlJlbmV3UmVzcG9uc2UoATABEkEKBlNldHRsZRIaLmdsbXF1b3RhLnYxLlNldHRsZVJlcXVlc3QaGy5nbG1xdW90YS52MS5TZXR0bGVSZXNwb25zZRJBCgZDYW5jZWwSGi5nbG1xdW90YS52MS5DYW5jZWxSZXF1ZXN0GhsuZ2xtcXVvdGEudjEuQ2FuY2VsUmVzcG9uc2USQQoGU3RhdHVzEhouZ2xtcXVvdGEudjEuU3RhdHVzUmVxdWVzdBobLmdsbXF1b3RhLnYxLlN0YXR1c1Jlc3BvbnNlYgZwcm90bzM");
 
 /**
  * @generated from message glmquota.v1.Usage
@@ -32,6 +32,13 @@ export type Usage = Message<"glmquota.v1.Usage"> & {
    * @generated from field: int64 output_tokens = 3;
    */
   outputTokens: bigint;
+
+  /**
+   * What limits on CostUnits count: the caller's own unit.
+   *
+   * @generated from field: int64 cost_units = 4;
+   */
+  costUnits: bigint;
 };
 
 /**
@@ -66,6 +73,49 @@ export type AcquireRequest = Message<"glmquota.v1.AcquireRequest"> & {
    * @generated from field: glmquota.v1.Usage estimate = 3;
    */
   estimate?: Usage | undefined;
+
+  /**
+   * The longest wait, if shorter than the quota's; 0: decide at once. Absent: the quota's.
+   *
+   * @generated from field: optional int64 max_wait_ms = 4;
+   */
+  maxWaitMs?: bigint | undefined;
+
+  /**
+   * System, High, Normal or Low; the quota's highest at most. Empty: the quota's usual one.
+   *
+   * @generated from field: string priority = 5;
+   */
+  priority: string;
+
+  /**
+   * What scope quotas match on, where pod and pool leave it open; at most 128 characters each. Empty: unset.
+   *
+   * @generated from field: string tool = 6;
+   */
+  tool: string;
+
+  /**
+   * @generated from field: string capability = 7;
+   */
+  capability: string;
+
+  /**
+   * @generated from field: string source = 8;
+   */
+  source: string;
+
+  /**
+   * @generated from field: string user = 9;
+   */
+  user: string;
+
+  /**
+   * How long the work is expected to run, for limits on RuntimeSeconds; settled by how long it ran.
+   *
+   * @generated from field: int64 runtime_seconds = 10;
+   */
+  runtimeSeconds: bigint;
 };
 
 /**
@@ -119,6 +169,13 @@ export type Granted = Message<"glmquota.v1.Granted"> & {
    * @generated from field: int64 ttl_ms = 2;
    */
   ttlMs: bigint;
+
+  /**
+   * Limits that are past one of their thresholds.
+   *
+   * @generated from field: repeated glmquota.v1.Warning warnings = 3;
+   */
+  warnings: Warning[];
 };
 
 /**
@@ -129,11 +186,38 @@ export const GrantedSchema: GenMessage<Granted> = /*@__PURE__*/
   messageDesc(file_glmquota_v1_lease, 3);
 
 /**
+ * @generated from message glmquota.v1.Warning
+ */
+export type Warning = Message<"glmquota.v1.Warning"> & {
+  /**
+   * @generated from field: string node = 1;
+   */
+  node: string;
+
+  /**
+   * @generated from field: string limit = 2;
+   */
+  limit: string;
+
+  /**
+   * @generated from field: uint32 percent = 3;
+   */
+  percent: number;
+};
+
+/**
+ * Describes the message glmquota.v1.Warning.
+ * Use `create(WarningSchema)` to create a new message.
+ */
+export const WarningSchema: GenMessage<Warning> = /*@__PURE__*/
+  messageDesc(file_glmquota_v1_lease, 4);
+
+/**
  * @generated from message glmquota.v1.Denied
  */
 export type Denied = Message<"glmquota.v1.Denied"> & {
   /**
-   * Concurrency, Rate, Window, Stopped, PerAgent.
+   * Concurrency, Rate, Window, Stopped, PerCall, Frozen, Breaker, Learning, Waiting, QueueFull, Draining, Gone, PerAgent.
    *
    * @generated from field: string reason = 1;
    */
@@ -155,6 +239,18 @@ export type Denied = Message<"glmquota.v1.Denied"> & {
    * @generated from field: int64 retry_at_ms = 4;
    */
   retryAtMs: bigint;
+
+  /**
+   * In the limit's integer unit; 0 where it has none.
+   *
+   * @generated from field: int64 used = 5;
+   */
+  used: bigint;
+
+  /**
+   * @generated from field: int64 amount = 6;
+   */
+  amount: bigint;
 };
 
 /**
@@ -162,7 +258,7 @@ export type Denied = Message<"glmquota.v1.Denied"> & {
  * Use `create(DeniedSchema)` to create a new message.
  */
 export const DeniedSchema: GenMessage<Denied> = /*@__PURE__*/
-  messageDesc(file_glmquota_v1_lease, 4);
+  messageDesc(file_glmquota_v1_lease, 5);
 
 /**
  * @generated from message glmquota.v1.RenewRequest
@@ -179,7 +275,7 @@ export type RenewRequest = Message<"glmquota.v1.RenewRequest"> & {
  * Use `create(RenewRequestSchema)` to create a new message.
  */
 export const RenewRequestSchema: GenMessage<RenewRequest> = /*@__PURE__*/
-  messageDesc(file_glmquota_v1_lease, 5);
+  messageDesc(file_glmquota_v1_lease, 6);
 
 /**
  * @generated from message glmquota.v1.RenewResponse
@@ -203,7 +299,7 @@ export type RenewResponse = Message<"glmquota.v1.RenewResponse"> & {
  * Use `create(RenewResponseSchema)` to create a new message.
  */
 export const RenewResponseSchema: GenMessage<RenewResponse> = /*@__PURE__*/
-  messageDesc(file_glmquota_v1_lease, 6);
+  messageDesc(file_glmquota_v1_lease, 7);
 
 /**
  * @generated from message glmquota.v1.SettleRequest
@@ -230,7 +326,7 @@ export type SettleRequest = Message<"glmquota.v1.SettleRequest"> & {
  * Use `create(SettleRequestSchema)` to create a new message.
  */
 export const SettleRequestSchema: GenMessage<SettleRequest> = /*@__PURE__*/
-  messageDesc(file_glmquota_v1_lease, 7);
+  messageDesc(file_glmquota_v1_lease, 8);
 
 /**
  * @generated from message glmquota.v1.SettleResponse
@@ -249,7 +345,7 @@ export type SettleResponse = Message<"glmquota.v1.SettleResponse"> & {
  * Use `create(SettleResponseSchema)` to create a new message.
  */
 export const SettleResponseSchema: GenMessage<SettleResponse> = /*@__PURE__*/
-  messageDesc(file_glmquota_v1_lease, 8);
+  messageDesc(file_glmquota_v1_lease, 9);
 
 /**
  * @generated from message glmquota.v1.CancelRequest
@@ -266,7 +362,7 @@ export type CancelRequest = Message<"glmquota.v1.CancelRequest"> & {
  * Use `create(CancelRequestSchema)` to create a new message.
  */
 export const CancelRequestSchema: GenMessage<CancelRequest> = /*@__PURE__*/
-  messageDesc(file_glmquota_v1_lease, 9);
+  messageDesc(file_glmquota_v1_lease, 10);
 
 /**
  * @generated from message glmquota.v1.CancelResponse
@@ -279,7 +375,7 @@ export type CancelResponse = Message<"glmquota.v1.CancelResponse"> & {
  * Use `create(CancelResponseSchema)` to create a new message.
  */
 export const CancelResponseSchema: GenMessage<CancelResponse> = /*@__PURE__*/
-  messageDesc(file_glmquota_v1_lease, 10);
+  messageDesc(file_glmquota_v1_lease, 11);
 
 /**
  * @generated from message glmquota.v1.StatusRequest
@@ -292,7 +388,7 @@ export type StatusRequest = Message<"glmquota.v1.StatusRequest"> & {
  * Use `create(StatusRequestSchema)` to create a new message.
  */
 export const StatusRequestSchema: GenMessage<StatusRequest> = /*@__PURE__*/
-  messageDesc(file_glmquota_v1_lease, 11);
+  messageDesc(file_glmquota_v1_lease, 12);
 
 /**
  * @generated from message glmquota.v1.StatusResponse
@@ -307,6 +403,13 @@ export type StatusResponse = Message<"glmquota.v1.StatusResponse"> & {
    * @generated from field: repeated glmquota.v1.NodeStatus nodes = 2;
    */
   nodes: NodeStatus[];
+
+  /**
+   * Calls of this pod that wait, proxied ones included; longest first.
+   *
+   * @generated from field: repeated glmquota.v1.WaitingCall waiting = 3;
+   */
+  waiting: WaitingCall[];
 };
 
 /**
@@ -314,7 +417,33 @@ export type StatusResponse = Message<"glmquota.v1.StatusResponse"> & {
  * Use `create(StatusResponseSchema)` to create a new message.
  */
 export const StatusResponseSchema: GenMessage<StatusResponse> = /*@__PURE__*/
-  messageDesc(file_glmquota_v1_lease, 12);
+  messageDesc(file_glmquota_v1_lease, 13);
+
+/**
+ * @generated from message glmquota.v1.WaitingCall
+ */
+export type WaitingCall = Message<"glmquota.v1.WaitingCall"> & {
+  /**
+   * 1 = next of its kind.
+   *
+   * @generated from field: int64 position = 1;
+   */
+  position: bigint;
+
+  /**
+   * Rough; absent: nothing to go by.
+   *
+   * @generated from field: optional int64 eta_ms = 2;
+   */
+  etaMs?: bigint | undefined;
+};
+
+/**
+ * Describes the message glmquota.v1.WaitingCall.
+ * Use `create(WaitingCallSchema)` to create a new message.
+ */
+export const WaitingCallSchema: GenMessage<WaitingCall> = /*@__PURE__*/
+  messageDesc(file_glmquota_v1_lease, 14);
 
 /**
  * @generated from message glmquota.v1.NodeStatus
@@ -346,6 +475,27 @@ export type NodeStatus = Message<"glmquota.v1.NodeStatus"> & {
    * @generated from field: repeated glmquota.v1.LimitStatus limits = 5;
    */
   limits: LimitStatus[];
+
+  /**
+   * Calls that wait with this node on their way.
+   *
+   * @generated from field: uint32 queued = 6;
+   */
+  queued: number;
+
+  /**
+   * Closed by the vendor's word until then, milliseconds since the Unix epoch; 0: open.
+   *
+   * @generated from field: int64 frozen_until_ms = 7;
+   */
+  frozenUntilMs: bigint;
+
+  /**
+   * Closed, Open or HalfOpen.
+   *
+   * @generated from field: string breaker = 8;
+   */
+  breaker: string;
 };
 
 /**
@@ -353,7 +503,7 @@ export type NodeStatus = Message<"glmquota.v1.NodeStatus"> & {
  * Use `create(NodeStatusSchema)` to create a new message.
  */
 export const NodeStatusSchema: GenMessage<NodeStatus> = /*@__PURE__*/
-  messageDesc(file_glmquota_v1_lease, 13);
+  messageDesc(file_glmquota_v1_lease, 15);
 
 /**
  * @generated from message glmquota.v1.LimitStatus
@@ -399,7 +549,7 @@ export type LimitStatus = Message<"glmquota.v1.LimitStatus"> & {
  * Use `create(LimitStatusSchema)` to create a new message.
  */
 export const LimitStatusSchema: GenMessage<LimitStatus> = /*@__PURE__*/
-  messageDesc(file_glmquota_v1_lease, 14);
+  messageDesc(file_glmquota_v1_lease, 16);
 
 /**
  * @generated from enum glmquota.v1.Outcome
@@ -450,7 +600,9 @@ export const OutcomeSchema: GenEnum<Outcome> = /*@__PURE__*/
  */
 export const LeaseService: GenService<{
   /**
-   * Reserves a slot and the given amounts on every level of the quota tree, or says what does not fit.
+   * Reserves a slot and the given amounts on every level of the quota tree, or says what does not fit. Waits for them as
+   * long as the quota's policy, max_wait_ms and the deadline of the call allow. Work whose call is cancelled while it
+   * waits and that asks again with its id within 30 s has its place in the queue again.
    *
    * @generated from rpc glmquota.v1.LeaseService.Acquire
    */

@@ -1,0 +1,108 @@
+/**
+ * What is kept of a tree's counters outside Redis (rule F3), when it is worth a write, and what of it still holds when
+ * Redis has lost its memory. Pure.
+ */
+import { describeWindow } from '../../trees/windows.ts';
+import type { Checkpoint } from '../../../sidecar/engine/port.ts';
+import type { LimitConfig, NodeName, TreeConfig, TreeSnapshot, Window } from '../../../sidecar/engine/terms.ts';
+
+export interface StoredUsage {
+  readonly node: NodeName;
+  readonly limit: string;
+  /** Resource and window: a limit of another identity is another limit (rule W4). */
+  readonly identity: string;
+  /** Settled and reserved: what was in flight is used by now, as far as anybody knows. */
+  readonly used: number;
+  /** Wall time; null: not open, or without a reset (Sliding). */
+  readonly resetsAtMs: number | null;
+}
+
+export interface StoredCheckpoint {
+  readonly savedAtMs: number;
+  readonly epoch: number;
+  readonly usage: readonly StoredUsage[];
+}
+
+/** Growth of a limit's use by this part of its amount is written at once: it bounds what a total loss forgets. */
+const STEP_PERCENT = 1;
+const REST_MS = 30_000;
+
+/** What is used in the tree now; limits nothing was used of are left out. */
+export function takeCheckpoint(tree: TreeConfig, snapshot: TreeSnapshot, nowMs: number): StoredCheckpoint {
+  const limits = limitsOf(tree);
+  const usage = snapshot.nodes.flatMap(({ name: node, usage: all }) =>
+    all.flatMap(({ limit, used, reserved, resetsAtMs }): StoredUsage[] => {
+      const config = limits.get(`${node}|${limit}`);
+      if (config === undefined || used + reserved === 0) return [];
+      return [{ node, limit, identity: identityOf(config), used: used + reserved, resetsAtMs }];
+    }),
+  );
+  return { savedAtMs: nowMs, epoch: snapshot.epoch, usage };
+}
+
+/** Whether `next` is to be written; `last`: what is stored, null when nothing is. */
+export function isDue(last: StoredCheckpoint | null, next: StoredCheckpoint, tree: TreeConfig): boolean {
+  if (last === null) return next.usage.length > 0;
+  const differing = differences(last, next);
+  if (differing.length === 0) return false;
+  if (next.savedAtMs - last.savedAtMs >= REST_MS || next.savedAtMs < last.savedAtMs) return true;
+  const limits = limitsOf(tree);
+  return differing.some(({ before, after }) => isStep(before, after, limits.get(`${after.node}|${after.limit}`)));
+}
+
+interface Difference {
+  readonly before: StoredUsage | undefined;
+  readonly after: StoredUsage;
+}
+
+function differences(last: StoredCheckpoint, next: StoredCheckpoint): readonly Difference[] {
+  const known = new Map(last.usage.map((usage) => [`${usage.node}|${usage.limit}`, usage]));
+  const grown = next.usage.flatMap((after): Difference[] => {
+    const before = known.get(`${after.node}|${after.limit}`);
+    known.delete(`${after.node}|${after.limit}`);
+    const isSame = before?.used === after.used && before.resetsAtMs === after.resetsAtMs;
+    return isSame && before.identity === after.identity ? [] : [{ before, after }];
+  });
+  // Windows that ended since: what is stored of them is filtered by their reset when it is read.
+  const ended = [...known.values()].map((before): Difference => ({ before, after: { ...before, used: 0 } }));
+  return [...grown, ...ended];
+}
+
+/** Only growth is urgent: who forgets that something became free again is merely careful. */
+function isStep(before: StoredUsage | undefined, after: StoredUsage, limit: LimitConfig | undefined): boolean {
+  const isAnotherWindow = before?.resetsAtMs !== after.resetsAtMs;
+  const grown = after.used - (isAnotherWindow ? 0 : (before?.used ?? 0));
+  return grown > 0 && BigInt(grown) * 100n >= BigInt(limit?.amount ?? 0) * BigInt(STEP_PERCENT);
+}
+
+/** What still counts at `nowMs` of what was stored, for limits that are the same as then. */
+export function restorable({ usage, savedAtMs }: StoredCheckpoint, tree: TreeConfig, nowMs: number): Checkpoint {
+  const limits = limitsOf(tree);
+  return {
+    usage: usage.flatMap(({ node, limit, identity, used, resetsAtMs }) => {
+      const config = limits.get(`${node}|${limit}`);
+      if (config === undefined || identityOf(config) !== identity) return [];
+      const endsAtMs = resetsAtMs ?? savedAtMs + spanOf(config.window);
+      if (endsAtMs <= nowMs) return [];
+      return [{ node, limit, used, anchorMs: resetsAtMs === null ? null : anchorOf(config.window, resetsAtMs) }];
+    }),
+  };
+}
+
+function limitsOf({ nodes }: TreeConfig): ReadonlyMap<string, LimitConfig> {
+  return new Map(nodes.flatMap(({ name, limits }) => limits.map((limit) => [`${name}|${limit.name}`, limit] as const)));
+}
+
+function identityOf({ resource, window }: LimitConfig): string {
+  return `${resource} ${describeWindow(window)}`;
+}
+
+function anchorOf(window: Window, resetsAtMs: number): number | null {
+  if (window.type !== 'Calendar') return resetsAtMs - window.durationMs;
+  return window.boundariesMs.findLast((ms) => ms < resetsAtMs) ?? null;
+}
+
+function spanOf(window: Window): number {
+  // A calendar period always has a reset.
+  return window.type === 'Calendar' ? 0 : window.durationMs;
+}

@@ -1,0 +1,113 @@
+/** What is looked after in a tree that Redis holds: that its configuration is ours (W5), and that its counters add up. */
+import { API_VERSION } from '../../api/v1alpha1/resource.ts';
+import type { EventRecorder, Happening } from '../../runtime/events.ts';
+import { AppError } from '../../../sidecar/base/errors.ts';
+import type { Clock } from '../../../sidecar/base/clock.ts';
+import type { Log } from '../../../sidecar/base/log.ts';
+import type { AdminEngine } from '../../../sidecar/engine/port.ts';
+import type { AuditReport, Revision, TreeConfig, TreeKey } from '../../../sidecar/engine/terms.ts';
+import type { TreeMetrics } from '../metrics.ts';
+import { GLM_ACCOUNTS } from '../world/kinds.ts';
+import type { TreeHashes } from '../world/tree-hashes.ts';
+
+const COMPARE_MS = 10_000;
+const AUDIT_MS = 600_000;
+const SHOWN_DRIFTS = 3;
+
+export interface UpkeepOptions {
+  readonly engine: Pick<AdminEngine, 'config' | 'configure' | 'audit' | 'hashOf'>;
+  readonly hashes: TreeHashes;
+  readonly recorder: Pick<EventRecorder, 'record'>;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: TreeMetrics;
+}
+
+interface Times {
+  comparedMs: number;
+  auditedMs: number;
+}
+
+export class Upkeep {
+  readonly #options: UpkeepOptions;
+  readonly #times = new Map<TreeKey, Times>();
+
+  constructor(options: UpkeepOptions) {
+    this.#options = options;
+  }
+
+  /** Does what is due for this tree, which Redis holds under `revision`. Fails when Redis cannot be asked. */
+  async look(tree: TreeConfig, revision: Revision, signal: AbortSignal): Promise<void> {
+    const nowMs = this.#options.clock.monotonicMs();
+    const times = this.#times.get(tree.key) ?? { comparedMs: nowMs, auditedMs: nowMs };
+    this.#times.set(tree.key, times);
+    if (nowMs - times.comparedMs >= COMPARE_MS) {
+      await this.#compare(tree, revision, signal);
+      times.comparedMs = nowMs;
+    }
+    if (nowMs - times.auditedMs >= AUDIT_MS) {
+      await this.#audit(tree, signal);
+      times.auditedMs = nowMs;
+    }
+  }
+
+  async #compare(tree: TreeConfig, revision: Revision, signal: AbortSignal): Promise<void> {
+    const { engine, metrics, log } = this.#options;
+    if (await this.#isOurs(tree, signal)) return;
+    const reply = await engine.configure(tree, revision, {}, signal);
+    if (reply.kind !== 'applied') return;
+    metrics.repairs.inc();
+    log.error('tree.repaired', { tree: tree.key });
+    this.#tell(tree, {
+      type: 'Warning',
+      reason: 'ConfigRepaired',
+      action: 'Compare',
+      note: 'the configuration in Redis was not the one the operator wrote; it was written again. Whoever may write it there is not one of our sidecars',
+    });
+  }
+
+  /** Whether the record reads back as what was written. A record that cannot be read is not ours. */
+  async #isOurs(tree: TreeConfig, signal: AbortSignal): Promise<boolean> {
+    const { engine, hashes } = this.#options;
+    try {
+      const held = await engine.config(tree.key, signal);
+      return held !== null && engine.hashOf(held) === hashes.of(tree);
+    } catch (reason) {
+      const error = AppError.from(reason);
+      if (error.transient || error.code === 'cancelled') throw error;
+      return false;
+    }
+  }
+
+  async #audit(tree: TreeConfig, signal: AbortSignal): Promise<void> {
+    const { engine, metrics, log } = this.#options;
+    let report: AuditReport;
+    try {
+      report = await engine.audit(tree.key, signal);
+    } catch (reason) {
+      const error = AppError.from(reason);
+      if (error.code === 'cancelled') throw error;
+      metrics.audits.inc({ result: 'failed' });
+      log.warn('tree.auditFailed', { tree: tree.key, cause: error.message });
+      return;
+    }
+    metrics.audits.inc({ result: report.drifts.length === 0 ? 'clean' : 'drift' });
+    if (report.drifts.length === 0) return;
+    log.error('tree.drift', { tree: tree.key, drifts: report.drifts.length });
+    this.#tell(tree, { type: 'Warning', reason: 'AuditFailed', action: 'Audit', note: describeDrifts(report) });
+  }
+
+  #tell({ account }: TreeConfig, happening: Happening): void {
+    const { namespace, name, uid } = account;
+    const regarding = { apiVersion: API_VERSION, kind: GLM_ACCOUNTS.kind, namespace, name, uid };
+    this.#options.recorder.record(regarding, happening);
+  }
+}
+
+function describeDrifts({ drifts }: AuditReport): string {
+  const shown = drifts
+    .slice(0, SHOWN_DRIFTS)
+    .map(({ node, counter, stored, recounted }) => `${node} ${counter} is ${stored}, its leases say ${recounted}`);
+  const more = drifts.length > SHOWN_DRIFTS ? `, and ${drifts.length - SHOWN_DRIFTS} more` : '';
+  return `counters differ from a recount: ${shown.join('; ')}${more}. Please report this`;
+}

@@ -1,0 +1,111 @@
+import { describe, expect, test } from 'vitest';
+import { isDue, restorable, type StoredCheckpoint, takeCheckpoint } from '#operator/controllers/checkpoints/plan.ts';
+import type { LimitConfig, NodeSnapshot, TreeConfig, TreeSnapshot, UsageSnapshot } from '#sidecar/engine/terms.ts';
+import { limit, node, treeOf } from '#test/support/engine.ts';
+
+const NOW_MS = Date.parse('2026-11-21T10:00:00Z');
+const HOUR_MS = 3_600_000;
+const boundariesMs = [-10, 14, 38].map((hours) => NOW_MS + hours * HOUR_MS);
+
+const LIMITS: readonly LimitConfig[] = [
+  limit('anchored', 1000, { window: { type: 'Anchored', durationMs: 5 * HOUR_MS } }),
+  limit('fixed', 1000, { window: { type: 'Fixed', durationMs: HOUR_MS } }),
+  limit('daily', 1000, { window: { type: 'Calendar', period: 'Day', timeZone: 'UTC', boundariesMs } }),
+  limit('sliding', 1000, { window: { type: 'Sliding', durationMs: HOUR_MS } }),
+];
+const TREE = treeOf([node('account', null, { limits: LIMITS })]);
+
+function usage(name: string, used: number, resetsAtMs: number | null, reserved = 0): UsageSnapshot {
+  return { limit: name, resource: 'Requests', amount: 1000, used, reserved, resetsAtMs };
+}
+
+function snapshot(...all: readonly UsageSnapshot[]): TreeSnapshot {
+  const counts = { inFlight: 0, concurrency: null, stopped: false, queued: 0, frozenUntilMs: null };
+  const account: NodeSnapshot = { name: 'account', breaker: 'Closed', ...counts, usage: all };
+  const revision = { leaseCreatedMs: 1, transitions: 1, generation: 1 };
+  return { key: TREE.key, epoch: 7, revision, configHash: 'h', serverNowMs: NOW_MS, nodes: [account], leases: 0 };
+}
+
+const taken = (atMs: number, ...all: readonly UsageSnapshot[]) => takeCheckpoint(TREE, snapshot(...all), atMs);
+
+test('F3 a checkpoint holds what is settled and reserved, of limits that something was used of', () => {
+  const checkpoint = taken(NOW_MS, usage('anchored', 5, NOW_MS + HOUR_MS, 2), usage('fixed', 0, NOW_MS + 1));
+  expect(checkpoint).toEqual({
+    savedAtMs: NOW_MS,
+    epoch: 7,
+    usage: [
+      { node: 'account', limit: 'anchored', identity: 'Requests Anchored 5h', used: 7, resetsAtMs: NOW_MS + HOUR_MS },
+    ],
+  });
+});
+
+describe('F3 a checkpoint is written', () => {
+  const end = NOW_MS + HOUR_MS;
+  const last = taken(NOW_MS, usage('anchored', 100, end));
+  const later = (ms: number, used: number, resetsAtMs = end) => taken(NOW_MS + ms, usage('anchored', used, resetsAtMs));
+
+  test.each<[string, StoredCheckpoint | null, StoredCheckpoint, boolean]>([
+    ['the first time something is used', null, last, true],
+    ['not while nothing is', null, taken(NOW_MS), false],
+    ['not without a change, however old it is', last, later(HOUR_MS, 100), false],
+    ['at one percent of growth', last, later(1, 110), true],
+    ['not below', last, later(1, 109), false],
+    ['at any growth after thirty seconds', last, later(30_000, 101), true],
+    ['not before', last, later(29_999, 101), false],
+    ['not at once when use falls', last, later(1, 20), false],
+    ['at one percent of a new window', last, later(1, 10, end + 1), true],
+    ['when the clock was set back', last, taken(NOW_MS - 1, usage('anchored', 101, end)), true],
+    ['when a window has ended, after thirty seconds', last, taken(NOW_MS + 30_000), true],
+    ['not at once when a window has ended', last, taken(NOW_MS + 1), false],
+  ])('%s', (_, before, next, due) => {
+    expect(isDue(before, next, TREE)).toBe(due);
+  });
+
+  test('exactly, beyond what a product of doubles holds', () => {
+    const amount = 9_000_000_000_000_000;
+    const tree = treeOf([node('account', null, { limits: [limit('anchored', amount)] })]);
+    const at = (used: number) => takeCheckpoint(tree, snapshot(usage('anchored', used, end)), NOW_MS);
+    expect(isDue(at(1), at(90_000_000_000_001), tree)).toBe(true);
+    expect(isDue(at(1), at(90_000_000_000_000), tree)).toBe(false);
+  });
+});
+
+describe('F3 what is handed back', () => {
+  const stored = taken(
+    NOW_MS,
+    usage('anchored', 1, NOW_MS + 2 * HOUR_MS),
+    usage('fixed', 2, NOW_MS + HOUR_MS),
+    usage('daily', 3, boundariesMs[1]!),
+    usage('sliding', 4, null),
+  );
+  const restored = (nowMs: number, tree: TreeConfig = TREE) =>
+    restorable(stored, tree, nowMs).usage.map(({ limit: name, used, anchorMs }) => [
+      name,
+      used,
+      anchorMs === null ? null : (anchorMs - NOW_MS) / HOUR_MS,
+    ]);
+
+  test('has the time at which each window opened', () => {
+    expect(restored(NOW_MS)).toEqual([
+      ['anchored', 1, -3],
+      ['fixed', 2, 0],
+      ['daily', 3, -10],
+      ['sliding', 4, null],
+    ]);
+  });
+
+  test('leaves out windows that have ended since', () => {
+    expect(restored(NOW_MS + HOUR_MS).map(([name]) => name)).toEqual(['anchored', 'daily']);
+    expect(restored(NOW_MS + 14 * HOUR_MS)).toEqual([]);
+  });
+
+  test('W4 leaves out limits that are others by now, or gone', () => {
+    const others = [
+      limit('anchored', 1000, { window: { type: 'Anchored', durationMs: HOUR_MS } }),
+      limit('fixed', 1000, { resource: 'Tokens', window: { type: 'Fixed', durationMs: HOUR_MS } }),
+      limit('daily', 5, { window: { type: 'Calendar', period: 'Day', timeZone: 'UTC', boundariesMs } }),
+    ];
+    const tree = treeOf([node('account', null, { limits: others })]);
+    expect(restored(NOW_MS, tree).map(([name]) => name)).toEqual(['daily']);
+  });
+});

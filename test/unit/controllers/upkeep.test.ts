@@ -1,0 +1,147 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import { tickTrees } from '#operator/controllers/glmaccount/ticker.ts';
+import { Upkeep } from '#operator/controllers/glmaccount/upkeep.ts';
+import { createTreeMetrics } from '#operator/controllers/metrics.ts';
+import { SyncBoard } from '#operator/controllers/node-status/sync-state.ts';
+import { TreeHashes } from '#operator/controllers/world/tree-hashes.ts';
+import { AppError } from '#sidecar/base/errors.ts';
+import { createLog } from '#sidecar/base/log.ts';
+import { createRegistry } from '#sidecar/base/metrics.ts';
+import type { AuditReport, NodeSnapshot, TreeConfig, TreeSnapshot } from '#sidecar/engine/terms.ts';
+import { node, treeOf } from '#test/support/engine.ts';
+import { ManualClock } from '../runtime/manual-clock.ts';
+
+const TREE = treeOf([node('account', null, { concurrency: 2 })]);
+const REVISION = { leaseCreatedMs: 1, transitions: 2, generation: 3 };
+const log = createLog('silent');
+const { signal } = new AbortController();
+
+describe('upkeep of a tree', () => {
+  let clock: ManualClock;
+  let held: () => TreeConfig | null;
+  let report: () => AuditReport;
+  let calls: string[];
+  let events: string[];
+  let upkeep: Upkeep;
+
+  beforeEach(() => {
+    clock = new ManualClock();
+    held = () => TREE;
+    report = () => ({ key: TREE.key, leases: 0, drifts: [] });
+    calls = [];
+    events = [];
+    const engine = {
+      hashOf: (tree: TreeConfig) => JSON.stringify(tree),
+      config: async () => {
+        calls.push('config');
+        return held();
+      },
+      configure: async (tree: TreeConfig, revision: typeof REVISION) => {
+        calls.push(`configure ${tree === TREE} ${revision.generation}`);
+        return { kind: 'applied' as const, generation: revision.generation };
+      },
+      audit: async () => {
+        calls.push('audit');
+        return report();
+      },
+    };
+    const recorder = {
+      record: (_: unknown, event: { reason: string; note: string }) => void events.push(event.reason),
+    };
+    const metrics = createTreeMetrics(createRegistry());
+    upkeep = new Upkeep({ engine, hashes: new TreeHashes(engine), recorder, clock, log, metrics });
+  });
+
+  /** Looks each three seconds, as the controller does. */
+  async function lookFor(ms: number): Promise<string[]> {
+    for (let passed = 0; passed <= ms; passed += 3000) {
+      await upkeep.look(TREE, REVISION, signal);
+      await clock.advance(3000);
+    }
+    return calls.splice(0);
+  }
+
+  test('W5 the record is compared about every ten seconds, and left alone while it is ours', async () => {
+    expect(await lookFor(60_000)).toEqual(Array.from({ length: 5 }, () => 'config'));
+    expect(events).toEqual([]);
+  });
+
+  test.each<[string, () => TreeConfig | null]>([
+    ['was changed', () => treeOf([node('account', null, { concurrency: 99 })])],
+    ['is gone', () => null],
+    [
+      'cannot be read',
+      () => {
+        throw new SyntaxError('no JSON');
+      },
+    ],
+  ])('W5 a record that %s is written again under the same revision, and told', async (_, tampered) => {
+    await lookFor(0);
+    held = tampered;
+    await clock.advance(10_000);
+    await upkeep.look(TREE, REVISION, signal);
+    expect(calls).toEqual(['config', 'configure true 3']);
+    expect(events).toEqual(['ConfigRepaired']);
+  });
+
+  test('a Redis that cannot be asked says nothing of the record', async () => {
+    await lookFor(0);
+    held = () => {
+      throw new AppError('unavailable', 'Redis is away');
+    };
+    await clock.advance(10_000);
+    await expect(upkeep.look(TREE, REVISION, signal)).rejects.toMatchObject({ code: 'unavailable' });
+    expect(calls).toEqual(['config']);
+  });
+
+  test('counters are audited every ten minutes; a drift is told', async () => {
+    await lookFor(0);
+    report = () => ({
+      key: TREE.key,
+      leases: 1,
+      drifts: [{ node: 'account', counter: 'inFlight', stored: 2, recounted: 1 }],
+    });
+    expect((await lookFor(1_200_000)).filter((call) => call === 'audit')).toHaveLength(2);
+    expect(events).toEqual(['AuditFailed', 'AuditFailed']);
+  });
+
+  test('an audit that fails is tried again with the next, and fails nothing else', async () => {
+    await lookFor(0);
+    report = () => {
+      throw new AppError('unavailable', 'busy');
+    };
+    expect((await lookFor(1_200_000)).filter((call) => call === 'audit')).toHaveLength(2);
+    expect(events).toEqual([]);
+  });
+});
+
+describe('ticking', () => {
+  function snapshot(key: string, queued: number): TreeSnapshot {
+    const counts = { inFlight: 0, concurrency: null, stopped: false, frozenUntilMs: null, usage: [] };
+    const account: NodeSnapshot = { name: 'account', breaker: 'Closed', ...counts, queued };
+    return { key, epoch: 1, revision: REVISION, configHash: 'h', serverNowMs: 0, nodes: [account], leases: 0 };
+  }
+
+  test('every tree with waiters is ticked once a second, the others never', async () => {
+    const clock = new ManualClock();
+    const board = new SyncBoard();
+    const ticked: string[] = [];
+    const tick = async (key: string) => {
+      ticked.push(key);
+      if (key === 'bad') throw new AppError('unavailable', 'Redis is away');
+      return { serverNowMs: 0, nextTickMs: null };
+    };
+    board.set('glm/a', { kind: 'applied', snapshot: snapshot('bad', 1) });
+    board.set('glm/b', { kind: 'applied', snapshot: snapshot('waiting', 2) });
+    board.set('glm/c', { kind: 'applied', snapshot: snapshot('quiet', 0) });
+    board.set('glm/d', { kind: 'away', message: 'gone', snapshot: snapshot('away', 2) });
+    const stop = new AbortController();
+    const running = tickTrees({ board, engine: { tick }, clock, log }, stop.signal);
+    await clock.advance(2000);
+    board.set('glm/b', { kind: 'applied', snapshot: snapshot('waiting', 0) });
+    await clock.advance(1000);
+    stop.abort();
+    await running;
+    expect(ticked).toEqual(['bad', 'waiting', 'bad', 'waiting', 'bad']);
+  });
+});
