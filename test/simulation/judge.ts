@@ -38,7 +38,8 @@ function judgeWindows({ scenario, watch, store, operator, violated }: Stage): vo
   ] as const;
   for (const [node, amount] of amounts) {
     const most = mostInWindows(accepted, node);
-    if (amount !== null && most > amount + slack) violated(`inv-I3 ${WINDOW} of ${node}`, `${most} > ${amount} + ${slack}`);
+    if (amount !== null && most > amount + slack)
+      violated(`inv-I3 ${WINDOW} of ${node}`, `${most} > ${amount} + ${slack}`);
   }
   if (slidingAmount === null) return;
   // What was granted late in one stretch may be sent early in the next; and it is Redis' clock that measures.

@@ -1,5 +1,13 @@
 import { expect, test } from 'vitest';
-import { claimHolds, decideStart as decide, type Lease, leaseOf, localDeadlineMs, offsets, type Sync } from '#sidecar/leases/lease-state.ts';
+import {
+  claimHolds,
+  decideStart as decide,
+  type Lease,
+  leaseOf,
+  localDeadlineMs,
+  offsets,
+  type Sync,
+} from '#sidecar/leases/lease-state.ts';
 import type { AcquireRequest } from '#sidecar/engine/terms.ts';
 
 const TTL_MS = 15_000;
