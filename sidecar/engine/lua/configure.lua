@@ -328,7 +328,8 @@ local function configure(KEYS, ARGV)
   local tree = read_tree(call)
   local refused = refusal(tree, account, revision, hash)
   if refused then return refused end
-  if lost and call.fresh then
+  if call.outdated then redis.call('DEL', unpack(KEYS, 1, #KEYS - 1)) end
+  if (lost or call.outdated) and call.fresh then
     call.meta.learn_until, call.meta.learn_all = call.meta.now_ms + TTL_MS + BEAT_MS, 1
   end
   begin(call)
