@@ -16,8 +16,8 @@ interface Boundaries {
  */
 export interface Calendar {
   boundaries(period: CalendarPeriod, timeZone: string, nowMs: number): Boundaries;
-  /** When it is between these hours, in blocks too. */
-  stretches(hours: WeeklyHours, nowMs: number): Stretches;
+  /** When it is between these hours, in blocks too; about `wanted` stretches. */
+  stretches(hours: WeeklyHours, wanted: number, nowMs: number): Stretches;
 }
 
 const COUNT = 400;
@@ -33,11 +33,11 @@ export function createCalendar(): Calendar {
   const made = new Map<string, Boundaries>();
   const known = new Map<string, Remembered>();
   return {
-    stretches: (hours, nowMs) => {
-      const key = JSON.stringify(hours);
+    stretches: (hours, wanted, nowMs) => {
+      const key = JSON.stringify([hours, wanted]);
       const last = known.get(key);
       if (last && nowMs >= last.madeAtMs && nowMs < last.made.staleAtMs) return last.made;
-      const fresh = stretchesOf(hours, nowMs);
+      const fresh = stretchesOf(hours, wanted, nowMs);
       known.set(key, { made: fresh, madeAtMs: nowMs });
       return fresh;
     },

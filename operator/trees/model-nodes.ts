@@ -34,7 +34,8 @@ function modelSlots(
   const own = modelConcurrency.find(({ model }) => modelNode(model) === node);
   const max = own?.max ?? concurrency.max;
   if (concurrency.mode === 'Fixed') return { concurrency: max, adaptive: null };
-  const start = own?.start ?? concurrency.start;
   // The account's bounds are for all models together; one that was given less keeps within its own.
-  return { concurrency: max, adaptive: { min: Math.min(concurrency.min, max), start: Math.min(start, max) } };
+  const min = Math.min(concurrency.min, max);
+  const start = Math.max(min, Math.min(own?.start ?? concurrency.start, max));
+  return { concurrency: max, adaptive: { min, start } };
 }

@@ -27,9 +27,9 @@ export class Moment {
     return { type: 'Calendar', period, timeZone, boundariesMs };
   }
 
-  /** When it is between these hours: the running stretch and the next ones. */
-  stretches(hours: WeeklyHours): readonly Stretch[] {
-    const { stretches, staleAtMs } = this.#calendar.stretches(hours, this.nowMs);
+  /** When it is between these hours: the running stretch and about `wanted` next ones. */
+  stretches(hours: WeeklyHours, wanted: number): readonly Stretch[] {
+    const { stretches, staleAtMs } = this.#calendar.stretches(hours, wanted, this.nowMs);
     this.#note(staleAtMs);
     return stretches;
   }

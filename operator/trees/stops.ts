@@ -20,14 +20,21 @@ export interface StopContext {
 
 const EVERY_DAY = [1, 2, 3, 4, 5, 6, 7];
 
+/** Every call looks at the stops of its nodes: all schedules of one share this many stretches. */
+const STRETCHES = 64;
+/** What the engine takes; only a catalog with dozens of peaks a day comes near. */
+const MAX_STOPS = 256;
+
 /** A person's stop first, then the schedules in their order. */
 export function compileStops({ stop, schedules }: HeldSpec, context: StopContext): readonly StopConfig[] {
-  return [...(stop === null ? [] : [stopConfig(STOP_NAME, stop.untilMs)]), ...schedules.flatMap(scheduled)];
+  const wanted = Math.max(1, Math.floor(STRETCHES / schedules.length));
+  const held = stop === null ? [] : [stopConfig(STOP_NAME, stop.untilMs)];
+  return [...held, ...schedules.flatMap(scheduled)].slice(0, MAX_STOPS);
 
   function scheduled({ name, hours, exceptClasses }: ScheduleSpec): readonly StopConfig[] {
     const weekly = weeklyHours(hours, context.vendor);
     if (weekly === null) return context.previous.filter((each) => each.name === name);
-    return context.moment.stretches(weekly).map((stretch) => ({ name, ...stretch, except: exceptClasses }));
+    return context.moment.stretches(weekly, wanted).map((stretch) => ({ name, ...stretch, except: exceptClasses }));
   }
 }
 

@@ -21,13 +21,12 @@ export interface Stretch {
 }
 
 export interface Stretches {
-  /** About 64, ascending, apart from one another. The first may have ended. */
+  /** About as many as were asked for, ascending, apart from one another. The first may have ended. */
   readonly stretches: readonly Stretch[];
   /** From then on another block is current; all stretches that begin before are there. */
   readonly staleAtMs: number;
 }
 
-const ENOUGH = 64;
 const MINUTES_A_DAY = 1440;
 /** So many days are looked at, beginning with the day before the block: its night may reach into it. */
 const HORIZON_DAYS = 65;
@@ -36,24 +35,25 @@ const EPOCH = Temporal.PlainDate.from('1970-01-01');
 
 /**
  * The stretches come in blocks of days, as calendar periods do: whoever compiles within a block gets the same ones. A
- * block is short enough that 64 stretches usually outlast it.
+ * block is short enough that `wanted` stretches usually outlast it.
  */
-export function stretchesOf(hours: WeeklyHours, nowMs: number): Stretches {
+export function stretchesOf(hours: WeeklyHours, wanted: number, nowMs: number): Stretches {
   const { timeZone, rows, isInverted } = hours;
   if (rows.length === 0) {
     return { stretches: isInverted ? [{ fromMs: 0, untilMs: null }] : [], staleAtMs: Number.POSITIVE_INFINITY };
   }
   const today = Temporal.Instant.fromEpochMilliseconds(nowMs).toZonedDateTimeISO(timeZone).toPlainDate();
   const dayNumber = EPOCH.until(today, { largestUnit: 'day' }).days;
-  const blockDays = Math.max(1, Math.min(LONGEST_BLOCK_DAYS, Math.floor(ENOUGH / 2 / rows.length)));
+  const blockDays = Math.max(1, Math.min(LONGEST_BLOCK_DAYS, Math.floor(wanted / 2 / rows.length)));
   const first = EPOCH.add({ days: dayNumber - modulo(dayNumber, blockDays) });
   const from = first.subtract({ days: 1 });
   const days = Array.from({ length: HORIZON_DAYS }, (_, index) => from.add({ days: index }));
   const inside = merged(days.flatMap((day) => stretchesOfDay(day, hours)));
   const horizon = { fromMs: at(from, 0, timeZone), untilMs: at(from.add({ days: HORIZON_DAYS }), 0, timeZone) };
+  const beginsMs = at(first, 0, timeZone);
   const staleAtMs = at(first.add({ days: blockDays }), 0, timeZone);
-  const all = isInverted ? gaps(inside, horizon) : inside;
-  return { stretches: all.filter(({ fromMs }, index) => index < ENOUGH || fromMs < staleAtMs), staleAtMs };
+  const all = (isInverted ? gaps(inside, horizon) : inside).filter(({ untilMs }) => untilMs > beginsMs);
+  return { stretches: all.filter(({ fromMs }, index) => index < wanted || fromMs < staleAtMs), staleAtMs };
 }
 
 type Closed = { readonly fromMs: number; readonly untilMs: number };

@@ -30,6 +30,7 @@ const COMMANDS = [
   'hvals',
   'spublish',
   'xadd',
+  'xinfo|groups',
   'xlen',
   'xrange',
   'xtrim',

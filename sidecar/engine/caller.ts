@@ -135,7 +135,7 @@ export function createDialect({ variant = PRODUCTION, form: fixed }: CallerOptio
     load: (redis) =>
       inEither(async (each) => {
         const load = each === 'functions' ? loadLibrary : loadScripts;
-        for (const master of mastersOf(redis)) await load(master, variant);
+        for (const master of await mastersOf(redis)) await load(master, variant);
       }),
   };
 }

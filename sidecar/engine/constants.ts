@@ -38,5 +38,9 @@ export const ENGINE_CONSTANTS = {
   MAX_WEIGHT: 100_000,
   /** How often the first at a window is passed before the window is kept free for it. */
   GUARD_BYPASS: 8,
+  /** What a tree's ledger may take; older entries go first. */
+  LEDGER_BYTES: 64 * 1024 * 1024,
+  /** The ledger holds the whole state of a tree once in every such stretch of the server's clock in which it is called. */
+  CHECKPOINT_MS: 3_600_000,
   MAX_AMOUNT: Number.MAX_SAFE_INTEGER,
 } as const;

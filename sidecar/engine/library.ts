@@ -31,16 +31,18 @@ export interface LibraryVariant {
   readonly version: string;
   /** Lua that defines `read_clock_us(keys)` and `injected_identity(keys)`. */
   readonly source: string;
+  /** Other numbers than the engine's own; for tests of what takes long or much. */
+  readonly constants?: Partial<Record<keyof typeof ENGINE_CONSTANTS, number>>;
 }
 
 export const PRODUCTION: LibraryVariant = { version: ENGINE_VERSION, source: SERVER_SOURCE };
 
 /** The text that `FUNCTION LOAD` takes. */
-export function assembleLibrary({ version, source }: LibraryVariant = PRODUCTION): string {
-  const register = `local function register(name, callback, flags)
+export function assembleLibrary({ version, source, constants }: LibraryVariant = PRODUCTION): string {
+  const publish = `local function publish(name, callback, flags)
   redis.register_function({ function_name = '${version}_' .. name, callback = callback, flags = flags })
 end`;
-  return [`#!lua name=glmquota_${version}`, constants(), register, source, files(LUA_FILES)].join('\n');
+  return [`#!lua name=glmquota_${version}`, publish, source, files(LUA_FILES, constants)].join('\n');
 }
 
 /** What each operation's file registers it with: `allow-oom`, `no-writes` or nothing. */
@@ -64,25 +66,21 @@ export interface Script {
  * Nothing of a script outlives its call: what a library keeps in upvalues (decoded configuration, the server's identity)
  * is read anew each time.
  */
-export function assembleScript(operation: Operation, { source }: LibraryVariant = PRODUCTION): Script {
+export function assembleScript(operation: Operation, { source, constants }: LibraryVariant = PRODUCTION): Script {
   const flags = OPERATION_FLAGS[operation];
-  const register = `local operation
-local function register(name, callback)
+  const publish = `local operation
+local function publish(name, callback)
   if name == '${operation}' then operation = callback end
 end`;
   const needed = LUA_FILES.slice(0, LUA_FILES.indexOf(operation) + 1);
   const shebang = flags.length === 0 ? '#!lua' : `#!lua flags=${flags.join(',')}`;
-  const text = [shebang, constants(), register, source, files(needed), 'return operation(KEYS, ARGV)'].join('\n');
+  const text = [shebang, publish, source, files(needed, constants), 'return operation(KEYS, ARGV)'].join('\n');
   return { text, sha: createHash('sha1').update(text).digest('hex') };
 }
 
-function constants(): string {
-  const [names, values] = [Object.keys(ENGINE_CONSTANTS), Object.values(ENGINE_CONSTANTS)];
-  return `local ${names.join(', ')} = ${values.join(', ')}`;
-}
-
-function files(names: readonly (typeof LUA_FILES)[number][]): string {
-  return scopeFiles(names.map((name) => ({ name, text: LUA_SOURCES[name] })));
+function files(names: readonly (typeof LUA_FILES)[number][], constants: LibraryVariant['constants']): string {
+  const texts = names.map((name) => ({ name, text: LUA_SOURCES[name] }));
+  return scopeFiles(texts, { ...ENGINE_CONSTANTS, ...constants });
 }
 
 /** One server that takes commands; its errors are Redis' own. */

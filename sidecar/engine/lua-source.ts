@@ -34,6 +34,8 @@ export const LUA_FILES = [
   'guard',
   'dispatch',
   'calibrate',
+  'ledger',
+  'checkpoint',
   ...OPERATIONS,
 ] as const;
 

@@ -50,6 +50,19 @@ export class AnchoredWindow {
     this.durationMs = durationMs;
   }
 
+  /** Goes on as a window was left. */
+  static from(
+    durationMs: number,
+    periods: Period[],
+    ends: { readonly floor: number; readonly ended: number },
+  ): AnchoredWindow {
+    const window = new AnchoredWindow(durationMs);
+    window.periods = periods;
+    window.#floor = ends.floor;
+    window.#ended = ends.ended;
+    return window;
+  }
+
   #open(): Period {
     return this.#add(this.#floor, this.#ended);
   }
@@ -209,6 +222,11 @@ export class SharedWindow {
 
   constructor(owner: () => AnchoredWindow | undefined) {
     this.#owner = owner;
+  }
+
+  /** Goes on as a window was left. */
+  resume(used: ReadonlyMap<PeriodId, number>): void {
+    for (const [id, amount] of used) this.#used.set(id, amount);
   }
 
   copy(): SharedWindow {

@@ -172,7 +172,7 @@ function amounts(
     const asked = amountOf(request.reserve, limit.resource);
     const shortage = checkLimit({ config, limit, path }, asked, world);
     if (!shortage) continue;
-    const rest = { amount: limit.amount, never: asked > limit.amount, x: windowX(config.name, limit.name) };
+    const rest = { amount: limit.amount, x: windowX(config.name, limit.name) };
     found.push(failing('Window', config.name, limit.name, { ...shortage, ...rest }));
   }
   return found;

@@ -3,6 +3,14 @@ import { ENGINE_CONSTANTS } from './constants.ts';
 
 const { BEAT_MS, SILENT_MS, STEP_MS, TTL_MS } = ENGINE_CONSTANTS;
 
+/** What the clocks read last, and what expires nobody because of a gap. */
+export interface Clocks {
+  readonly wallUs: number;
+  readonly logicalUs: number;
+  readonly gapFromMs: number;
+  readonly noReapUntilMs: number;
+}
+
 export class ModelClock {
   now = { wallMs: 0, logicalMs: 0 };
   epoch = 0;
@@ -29,6 +37,21 @@ export class ModelClock {
   wipe(): void {
     this.#state = null;
     this.#identity = 'one';
+  }
+
+  /** Goes on with clocks as they were left. */
+  resume({ wallUs: rawUs, logicalUs, gapFromMs, noReapUntilMs }: Clocks): void {
+    this.#state = { rawUs, logicalUs, identity: this.#state?.identity ?? this.#identity };
+    this.#gapFromMs = gapFromMs;
+    this.#noReapUntilMs = noReapUntilMs;
+  }
+
+  /** The same after a mass of owners fell silent at `massFromMs`, on a server of that identity. */
+  resumeAs(identity: string, massFromMs: number, clocks: Clocks): void {
+    this.#identity = identity;
+    this.#state = null;
+    this.resume(clocks);
+    this.#massFromMs = massFromMs;
   }
 
   get wallMs(): number {

@@ -1,6 +1,7 @@
 /** Reference model: what a new configuration does to counters that run (rules W4, N4). Pure. */
 import { boundsOf } from './model-adaptive.ts';
 import { AnchoredWindow, saturate, type SharedWindow } from './model-anchored.ts';
+import { rollGuarantors } from './model-limits.ts';
 import { roll, totalOf, type ModelNode, type ModelWindow, type World } from './model-node.ts';
 import { intervalOf } from './model-pace.ts';
 import { calendarsOf, changedNodes, nextConfig } from './model-revision.ts';
@@ -17,7 +18,20 @@ export function adopt(tree: ModelTree, config: TreeConfig, revision: Revision): 
   const before = new Map(old?.nodes.map((node) => [node.name, node]));
   for (const node of changedNodes(old, config))
     adoptNode(tree.node(node.name), { old: before.get(node.name) ?? null, config: node }, tree);
+  if (guaranteesAny(old) || guaranteesAny(config)) rollAll(tree);
   tree.room.wakeAll();
+}
+
+const guaranteesAny = (config: TreeConfig | null): boolean =>
+  config?.nodes.some(({ limits }) => limits.some(({ guaranteed }) => guaranteed !== undefined)) ?? false;
+
+/** Promises are counted anew, in windows as they are now. */
+function rollAll(tree: ModelTree): void {
+  for (const { name, limits } of tree.configs.values()) {
+    const node = tree.node(name);
+    for (const limit of limits) if (node.windows.has(windowKey(limit))) node.window(limit, tree);
+    rollGuarantors(name, tree);
+  }
 }
 
 /** Forgets nodes that are gone and of which nothing is left. */

@@ -5,23 +5,26 @@ import { take } from './model-lifecycle.ts';
 import type { ModelLease } from './model-leases.ts';
 import { amountOf, totalOf, usedIn } from './model-node.ts';
 import { costOf } from './model-path.ts';
-import type { SubQueue, Waiter } from './model-queue.ts';
+import type { Flow, SubQueue, Waiter } from './model-queue.ts';
 import type { ModelTree } from './model-tree.ts';
 import type { AcquireRequest, Grant, LimitConfig, NodeConfig, Warning } from './terms.ts';
 
 const { TTL_MS, CLAIM_TTL_MS, GUARD_BYPASS } = ENGINE_CONSTANTS;
 const MAX_WARNINGS = 8;
+/** Observed limits may be passed by any factor; replies carry small integers. */
+const MAX_PERCENT = 1_000_000;
 
 type Arrival = Pick<Waiter, 'request' | 'class' | 'flow' | 'sub'>;
 
 /** A grant to a call that has just come. Who waits is passed, and that is accounted for. */
 export function grantNow(tree: ModelTree, arrival: Arrival, path: readonly NodeConfig[]): Grant {
+  const { room } = tree;
   const { request, class: priority } = arrival;
   const lease = take(tree, request, path, { fence: nextFence(tree), class: priority });
   tree.lastGrantWasSystem = priority === 'System';
-  if (tree.room.waiters.length > 0) {
-    accountGrant(tree, arrival, path);
-    if (priority !== 'System') tree.room.wake(SYSTEM_X);
+  if (room.waiters.length > 0) {
+    accountGrant(tree, room.flowOf(arrival), request, path);
+    if (priority !== 'System') room.wake(SYSTEM_X);
   }
   return grantOf(tree, lease, warnings(tree, path));
 }
@@ -30,11 +33,11 @@ export function grantNow(tree: ModelTree, arrival: Arrival, path: readonly NodeC
 export function grantWaiter(tree: ModelTree, waiter: Waiter, path: readonly NodeConfig[]): readonly string[] {
   const { room } = tree;
   const { request, class: priority, seq } = waiter;
+  const flow = room.flowOf(waiter);
   room.leave(waiter);
   const lease = take(tree, request, path, { fence: nextFence(tree), class: priority, dispatched: true, seq });
   tree.lastGrantWasSystem = priority === 'System';
-  const passed = accountGrant(tree, waiter, path);
-  const flow = room.flowOf(waiter);
+  const passed = accountGrant(tree, flow, request, path);
   flow.round = Math.max(flow.round, waiter.round);
   room.outcomes.set(request.id, grantOf(tree, lease, warnings(tree, path)));
   return passed;
@@ -64,16 +67,21 @@ function warnings(tree: ModelTree, path: readonly NodeConfig[]): readonly Warnin
     limits.flatMap((limit): readonly Warning[] => {
       if (lowest === undefined || limit.amount === 0) return [];
       const used = totalOf(tree.node(name).window(limit, tree), 'fullest');
-      const percent = Math.floor((100 * used) / limit.amount);
+      const percent = Math.min(MAX_PERCENT, Math.floor((100 * used) / limit.amount));
       return percent >= lowest ? [{ node: name, limit: limit.name, percent }] : [];
     }),
   );
   return all.slice(0, MAX_WARNINGS);
 }
 
-function accountGrant(tree: ModelTree, arrival: Arrival, path: readonly NodeConfig[]): readonly string[] {
+/** Returns the bottlenecks at which it was accounted. */
+function accountGrant(
+  tree: ModelTree,
+  flow: Flow,
+  { reserve }: AcquireRequest,
+  path: readonly NodeConfig[],
+): readonly string[] {
   const { room } = tree;
-  const flow = room.flowOf(arrival);
   const cost = costOf(flow.leaf, flow.class, tree.configs);
   flow.tag = Math.max(flow.tag, room.time);
   room.time = flow.tag;
@@ -88,7 +96,7 @@ function accountGrant(tree: ModelTree, arrival: Arrival, path: readonly NodeConf
   }
   for (const { name, limits } of path) {
     for (const limit of limits) {
-      if (amountOf(arrival.request.reserve, limit.resource) > 0) countBypass(tree, name, limit);
+      if (amountOf(reserve, limit.resource) > 0) countBypass(tree, name, limit);
     }
   }
   return passed;

@@ -60,6 +60,17 @@ export class ModelLeases {
     this.holds = [];
   }
 
+  /** Goes on as leases were left. */
+  resume(left: {
+    readonly leases: readonly ModelLease[];
+    readonly done: readonly (readonly [string, number])[];
+    readonly owners: readonly (readonly [string, Owner])[];
+  }): void {
+    for (const lease of left.leases) this.#leases.set(lease.request.id, lease);
+    for (const [id, untilMs] of left.done) this.#done.set(id, untilMs);
+    for (const [name, owner] of left.owners) this.#owners.set(name, owner);
+  }
+
   get live(): readonly ModelLease[] {
     return [...this.#leases.values()].filter(({ live }) => live);
   }
@@ -146,6 +157,12 @@ export class ModelLeases {
     const over = this.holds.filter(({ untilMs }) => untilMs <= this.#clock.now.logicalMs).slice(0, REAP_BUDGET);
     this.holds = this.holds.filter((hold) => !over.includes(hold));
     return over;
+  }
+
+  endHold(name: string): Hold | undefined {
+    const found = this.holds.find((hold) => hold.name === name);
+    this.holds = this.holds.filter((hold) => hold !== found);
+    return found;
   }
 
   #hasLive(owner: string): boolean {

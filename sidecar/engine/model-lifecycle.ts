@@ -1,6 +1,7 @@
 /** Reference model: what a lease takes of its nodes, and how it ends. Pure. */
 import { boundsOf, decrease, endProbe, takeAdaptive } from './model-adaptive.ts';
-import type { ModelLease } from './model-leases.ts';
+import type { Hold, ModelLease } from './model-leases.ts';
+import { rollGuarantors } from './model-limits.ts';
 import { MATRIX, type Settled, type Slot } from './model-node.ts';
 import { frozenUntil, learnFailure, learnPace } from './model-pace.ts';
 import type { ModelTree } from './model-tree.ts';
@@ -31,6 +32,7 @@ export function take(tree: ModelTree, request: AcquireRequest, path: readonly No
     const charges = config.limits.map((limit) => node.take(id, limit, request.reserve, tree));
     return { node: config.name, number, charges };
   });
+  for (const { name } of path) rollGuarantors(name, tree);
   const { wallMs: grantedWallMs, logicalMs: grantedMs } = tree.now;
   return tree.leases.add({ request, fence, grantedMs, grantedWallMs, taken, slot, dispatched, seq });
 }
@@ -43,7 +45,7 @@ export function settle(tree: ModelTree, settlement: Settlement, again: boolean):
   const late = lease.landed;
   const [refund, refundRate, acceptedIfAnswered] = MATRIX[outcome];
   const sent = lease.grantedWallMs + (sentAfterMs ?? 0);
-  const first = lease.grantedWallMs + (firstByteAfterMs ?? 0);
+  const first = Math.max(sent, lease.grantedWallMs + (firstByteAfterMs ?? 0));
   const accepted = acceptedIfAnswered && firstByteAfterMs !== null;
   const settled = { actual, ending: { refund, accepted, sent, first, wall: tree.now.wallMs } };
   const overdraft = land(tree, lease, settled, refundRate);
@@ -60,7 +62,7 @@ export function settle(tree: ModelTree, settlement: Settlement, again: boolean):
 export function expire(tree: ModelTree, lease: ModelLease, holdMs: number): void {
   if (!lease.landed) {
     const ending = { refund: false, accepted: false, sent: lease.grantedWallMs, first: 0, wall: tree.now.wallMs };
-    land(tree, lease, { actual: lease.request.reserve, ending }, false);
+    land(tree, lease, { actual: null, ending }, false);
     learn(tree, lease, { outcome: null, sentAfterMs: null, firstByteAfterMs: null, frozenUntilMs: null });
     lease.landed = true;
   }
@@ -71,15 +73,17 @@ export function expire(tree: ModelTree, lease: ModelLease, holdMs: number): void
 export function giveBack(tree: ModelTree, lease: ModelLease): void {
   if (!lease.live && lease.claimed) return;
   const ending = { refund: true, accepted: false, sent: 0, first: 0, wall: tree.now.wallMs };
-  land(tree, lease, { actual: lease.request.reserve, ending }, true);
+  land(tree, lease, { actual: null, ending }, true);
   const never = { outcome: 'neverSent', sentAfterMs: null, firstByteAfterMs: null, frozenUntilMs: null } as const;
   if (!lease.landed) learn(tree, lease, never);
   free(tree, lease, 0, '');
   tree.leases.finish(lease.request.id);
 }
 
-/** An expired lease whose call runs on holds its slots again. */
+/** An expired lease whose call runs on holds its slots again; if they are still held, that ends: it never counts twice. */
 export function revive(tree: ModelTree, lease: ModelLease): void {
+  const held = tree.leases.endHold(`${lease.request.id}\0${lease.fence}`);
+  if (held) freeHeld(tree, held);
   lease.live = true;
   tree.leases.extend(lease);
   for (const { node } of lease.taken) tree.node(node).inFlight.add(lease.slot);
@@ -87,11 +91,13 @@ export function revive(tree: ModelTree, lease: ModelLease): void {
 
 /** Frees slots whose hold is over. */
 export function endHolds(tree: ModelTree): void {
-  for (const { slot, nodes } of tree.leases.endHolds()) {
-    for (const name of nodes) {
-      tree.node(name).inFlight.delete(slot);
-      tree.wakeNode(name, []);
-    }
+  for (const hold of tree.leases.endHolds()) freeHeld(tree, hold);
+}
+
+function freeHeld(tree: ModelTree, { slot, nodes }: Hold): void {
+  for (const name of nodes) {
+    tree.node(name).inFlight.delete(slot);
+    tree.wakeNode(name, []);
   }
 }
 
@@ -106,6 +112,7 @@ function land(tree: ModelTree, lease: ModelLease, settled: Settled, refundRate: 
     }
     if (refundRate) node.refundRate(number);
   }
+  for (const { node } of lease.taken) rollGuarantors(node, tree);
   return overdraft;
 }
 

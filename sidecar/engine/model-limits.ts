@@ -15,6 +15,8 @@ export interface Shortage {
   readonly timerMs: number | null;
   /** What is settled alone leaves no room. */
   readonly usedUp: boolean;
+  /** Not even with nothing used: the limit is too small, or promised to others. */
+  readonly never: boolean;
 }
 
 export interface LimitAt {
@@ -29,14 +31,16 @@ export function checkLimit(at: LimitAt, asked: number, world: World): Shortage |
   const { config, limit } = at;
   const window = world.node(config.name).window(limit, world);
   if (window.kind !== 'meter') return checkPeriods(window, at, asked, world);
-  const kept = window instanceof PeriodicWindow ? keptFree(at, window, world) : 0;
+  const isPeriodic = window instanceof PeriodicWindow;
+  const never = asked > limit.amount - (isPeriodic ? keptFree(at, null, world) : 0);
+  const kept = isPeriodic ? keptFree(at, window, world) : 0;
   if (asked <= limit.amount - window.used - total(window.held) - kept) return null;
   const retryMs =
     window instanceof SlidingWindow
       ? window.retryAt(asked, limit.amount, world.now)
       : window.retryAt(asked, limit.amount);
   const usedUp = asked > limit.amount - window.used;
-  return { used: saturate(window.total + kept), retryMs, timerMs: null, usedUp };
+  return { used: saturate(window.total + kept), retryMs, timerMs: null, usedUp, never };
 }
 
 function checkPeriods(
@@ -46,21 +50,21 @@ function checkPeriods(
   world: World,
 ): Shortage | null {
   const { amount } = at.limit;
+  const kept = keptFree(at, null, world);
+  const never = asked > amount - kept;
   if (window.periods.length === 0) {
-    const kept = keptFree(at, null, world);
-    if (asked <= amount - kept) return null;
-    return { used: saturate(kept), retryMs: null, timerMs: null, usedUp: false };
+    return never ? { used: saturate(kept), retryMs: null, timerMs: null, usedUp: false, never } : null;
   }
   const reserved = total(window.held);
   const failing = window.periods.flatMap((period): readonly Shortage[] => {
     const used = usedIn(window, period);
-    const kept = keptFree(at, period, world);
-    if (asked <= amount - used - reserved - kept) return [];
+    const unclaimed = keptFree(at, period, world);
+    if (asked <= amount - used - reserved - unclaimed) return [];
     const retryMs = opensAt(window, period, world);
     // Calls of siblings may keep its periods open: their end is no news of this node's.
     const timerMs =
       window.kind === 'shared' && retryMs === null ? world.now.logicalMs + ENGINE_CONSTANTS.GUARD_MS : null;
-    return [{ used: saturate(used + reserved + kept), retryMs, timerMs, usedUp: asked > amount - used }];
+    return [{ used: saturate(used + reserved + unclaimed), retryMs, timerMs, usedUp: asked > amount - used, never }];
   });
   const [first, second] = failing;
   if (!first) return null;
@@ -92,6 +96,17 @@ function keptFree({ config, limit, path }: LimitAt, during: Period | PeriodicWin
 function guarantor(child: NodeConfig, name: string, world: World): string | undefined {
   const [, ...above] = ancestry(child, world.configs);
   return above.find(({ limits }) => limits.some((each) => each.name === name))?.name;
+}
+
+/** What a node was promised is counted in its guarantors' windows, so these come up to the clock with its own. */
+export function rollGuarantors(name: string, world: World): void {
+  const config = world.configs.get(name);
+  for (const limit of config?.limits ?? []) {
+    if (!config || limit.guaranteed === undefined || !world.node(name).windows.has(windowKey(limit))) continue;
+    const owner = world.configs.get(guarantor(config, limit.name, world) ?? '');
+    const above = owner?.limits.find((each) => each.name === limit.name);
+    if (owner && above) world.node(owner.name).window(above, world);
+  }
 }
 
 function claimed(window: ModelWindow, during: Period | PeriodicWindow): number {

@@ -124,6 +124,11 @@ export class SlidingWindow extends Meter {
     this.#widthMs = Math.ceil(durationMs / RING_BUCKETS);
   }
 
+  /** Goes on as a window was left; buckets ascending. */
+  resume(log: readonly { readonly bucket: number; readonly amount: number }[]): void {
+    this.#log = log.map((entry) => ({ ...entry }));
+  }
+
   copy(): SlidingWindow {
     const copy = new SlidingWindow(this.#durationMs);
     for (const [id, amount] of this.held) copy.held.set(id, amount);

@@ -101,6 +101,12 @@ export class ReleaseHold {
   ms = 0;
   #changedMs: number | null = null;
 
+  /** Goes on as a hold was left. */
+  resume(ms: number, changedMs: number | null): void {
+    this.ms = ms;
+    this.#changedMs = changedMs;
+  }
+
   decay({ logicalMs }: Now): void {
     if (this.ms === 0 || logicalMs - (this.#changedMs ?? 0) < 600_000) return;
     this.ms = this.ms <= 50 ? 0 : Math.floor(this.ms / 2);

@@ -2,9 +2,17 @@
  * Reference model: who waits, and where (rules Q1, Q2). Flows share by virtual time; a flow has one FIFO (sub-queue) for
  * each kind of call; a sub-queue whose head does not fit is parked at its bottleneck X until X is woken. Pure.
  */
+import { createHash } from 'node:crypto';
 import { SYSTEM_X } from './model-check.ts';
 import { ATTRIBUTES } from './model-path.ts';
-import type { AcquireRequest, Denied, Grant, NodeName, PriorityClass } from './terms.ts';
+import {
+  PRIORITY_CLASSES,
+  type AcquireRequest,
+  type Denied,
+  type Grant,
+  type NodeName,
+  type PriorityClass,
+} from './terms.ts';
 
 export interface Waiter {
   readonly request: AcquireRequest;
@@ -90,6 +98,15 @@ export class WaitingRoom {
   wakes: Wake[] = [];
   readonly outcomes = new Map<string, Grant | Denied>();
   #seq = 0;
+
+  /** Births and places so far. */
+  get seq(): number {
+    return this.#seq;
+  }
+
+  set seq(seq: number) {
+    this.#seq = seq;
+  }
 
   nextSeq(): number {
     this.#seq += 1;
@@ -221,12 +238,15 @@ export const cursorOf = ({ parked, birth }: SubQueue): Cursor => ({ tag: parked?
 export const compare = (a: Cursor, b: Cursor): number => a.tag - b.tag || a.birth - b.birth;
 export const placeKey = (owner: string, place: string): string => `${owner}\0${place}`;
 
+/** As the engine's names: a flow without waiters can be told by nothing else in a checkpoint. */
+const hashed = (text: string): string => createHash('sha1').update(text).digest('hex').slice(0, 20);
+
 /** Names of a call's flow and sub-queue. */
 export function lineOf(
   request: AcquireRequest,
   priority: PriorityClass,
 ): { readonly flow: string; readonly sub: string } {
-  const flow = [request.leaf, priority, request.flowKey].join('\n');
+  const flow = hashed([request.leaf, PRIORITY_CLASSES.indexOf(priority) + 1, request.flowKey].join('\n'));
   const attributes = ATTRIBUTES.map((name) => request.attributes[name] ?? '');
-  return { flow, sub: [flow, request.model, ...attributes].join('\u001F') };
+  return { flow, sub: hashed([flow, request.model, ...attributes].join('\u001F')) };
 }

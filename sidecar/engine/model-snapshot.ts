@@ -16,6 +16,8 @@ export function snapshotNodes(configs: readonly NodeConfig[], tree: ModelTree): 
     const leaf = tree.configs.get(request.leaf);
     return leaf ? ancestry(leaf, tree.configs).map(({ name }) => name) : [];
   });
+  // Slots whose hold is over are as good as free: the next call that writes frees them.
+  const over = new Set(tree.leases.holds.filter(({ untilMs }) => untilMs <= logicalMs).map(({ slot }) => slot));
   return configs.map((config) => {
     const { name, stops, limits } = config;
     const node = tree.node(name);
@@ -26,7 +28,7 @@ export function snapshotNodes(configs: readonly NodeConfig[], tree: ModelTree): 
     });
     return {
       name,
-      inFlight: node.inFlight.size,
+      inFlight: node.inFlight.difference(over).size,
       concurrency: boundsOf(config) ? (adaptive?.limit ?? boundsOf(config)?.start ?? null) : config.concurrency,
       stopped: isStopped(stops, wallMs),
       queued: above.filter((each) => each === name).length,

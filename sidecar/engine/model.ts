@@ -7,6 +7,7 @@ import type { ModelClock } from './model-clock.ts';
 import { adopt, bury } from './model-configure.ts';
 import { dispatch, reapWaiters, type Left } from './model-dispatch.ts';
 import { endHolds, expire, settle } from './model-lifecycle.ts';
+import { rollGuarantors } from './model-limits.ts';
 import { beatLease, fateOf, noticeOf, registerLease, takeBack } from './model-owners.ts';
 import type { Waiter } from './model-queue.ts';
 import { refusal } from './model-revision.ts';
@@ -184,6 +185,7 @@ export class Model {
       const limit = this.tree.configs.get(name)?.limits.find((each) => each.name === limitName);
       if (!limit) return false;
       this.tree.node(name).window(limit, this.tree).clear();
+      rollGuarantors(name, this.tree);
       this.tree.room.wake(`${name}|${limitName}`);
       return true;
     });

@@ -1,6 +1,13 @@
 /** Requests → ARGV, checked: what is not an integer in bounds never reaches Redis. */
 import { AppError } from '../base/errors.ts';
-import { MAX_AMOUNT, PRIORITY_CLASSES, type AcquireRequest, type Amounts, type Settlement } from './terms.ts';
+import {
+  MAX_AMOUNT,
+  PRIORITY_CLASSES,
+  type AcquireRequest,
+  type Amounts,
+  type CallRecord,
+  type Settlement,
+} from './terms.ts';
 
 /** The nine amounts in the order `read_amounts` of `lua/leases.lua` takes them. */
 export function amountArguments(amounts: Amounts): readonly string[] {
@@ -17,8 +24,52 @@ export function amountArguments(amounts: Amounts): readonly string[] {
 export function settlementArguments(settlement: Settlement): readonly string[] {
   const { id, fence, outcome, actual, sentAfterMs, firstByteAfterMs, holdMs, frozenUntilMs } = settlement;
   const offsets = [sentAfterMs, firstByteAfterMs, holdMs, frozenUntilMs].map(offset);
-  return [id, String(fence), outcome, ...offsets, ...amountArguments(actual)];
+  return [
+    id,
+    String(fence),
+    outcome,
+    ...offsets,
+    ...amountArguments(actual),
+    recordArgument(settlement.record ?? null),
+  ];
 }
+
+/** Longer texts of a record are cut: a settlement never fails for what is only told. */
+const LONGEST_TEXT = 200;
+const LONGEST_TRACE = 20;
+
+function recordArgument(record: CallRecord | null): string {
+  if (record === null) return '';
+  const { requestId, user, surface, model, status, latencyMs, firstByteMs, attempts, isEstimate, trace } = record;
+  const short = (text: string | null): string | null => text?.slice(0, LONGEST_TEXT) ?? null;
+  const times = [latencyMs, firstByteMs].map((ms) => ms && Math.round(ms));
+  const texts = [requestId, user, surface, model].map(short);
+  const said = trace.slice(0, LONGEST_TRACE).map(short);
+  return JSON.stringify([...texts, status, ...times, attempts, isEstimate ? 1 : 0, said]);
+}
+
+/** The inverse, of what the ledger kept; null: nothing was said. Fails with code `invalid` for anything else. */
+export function parseRecord(text: string): CallRecord | null {
+  if (text === '') return null;
+  const [requestId, user, surface, model, status, latencyMs, firstByteMs, attempts, isEstimate, trace] = JSON.parse(
+    text,
+  ) as RecordText;
+  const about = { requestId, user, surface, model, status };
+  return { ...about, latencyMs, firstByteMs, attempts, isEstimate: isEstimate === 1, trace };
+}
+
+type RecordText = readonly [
+  string | null,
+  string | null,
+  string,
+  string | null,
+  number | null,
+  number,
+  number | null,
+  number,
+  0 | 1,
+  readonly string[],
+];
 
 const WAIT_MODES = { Reject: 'R', UntilSlot: 'S', UntilWindow: 'W' } as const;
 

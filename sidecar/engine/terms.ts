@@ -335,6 +335,30 @@ export interface Settlement {
   readonly holdMs: number;
   /** `refusedQuota` only: until when the vendor said it is closed (wall); null: it did not say. */
   readonly frozenUntilMs: number | null;
+  /** For the ledger only: nothing is decided by it. */
+  readonly record?: CallRecord | null;
+}
+
+/** What people and bills want to know of a call, beside what it used. Never text of a prompt or an answer. */
+export interface CallRecord {
+  /** The client's or the vendor's name for it; null: none was given. */
+  readonly requestId: string | null;
+  readonly user: string | null;
+  /** The vendor's API it came by: `OpenAI`, `Anthropic`, `Responses`; `lease`: work that went past the proxy. */
+  readonly surface: string;
+  /** The model that answered; null: not named. */
+  readonly model: string | null;
+  /** HTTP status of the vendor; null: no answer. */
+  readonly status: number | null;
+  /** From the call's arrival at the sidecar. */
+  readonly latencyMs: number;
+  readonly firstByteMs: number | null;
+  /** How often it was sent. */
+  readonly attempts: number;
+  /** Its use was estimated, because the vendor told none. */
+  readonly isEstimate: boolean;
+  /** What gates said on the way. */
+  readonly trace: readonly string[];
 }
 
 export type SettleReply =

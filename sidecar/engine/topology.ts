@@ -15,8 +15,9 @@ export function isCluster(redis: RedisClient): redis is Cluster {
   return redis instanceof Cluster;
 }
 
-/** The servers that take writes: one, or every master of a cluster that is known now. */
-export function mastersOf(redis: RedisClient): readonly Redis[] {
+/** The servers that take writes: one, or every master of a cluster, which is asked for them. */
+export async function mastersOf(redis: RedisClient): Promise<readonly Redis[]> {
+  await refreshTopology(redis);
   return isCluster(redis) ? redis.nodes('master') : [redis];
 }
 

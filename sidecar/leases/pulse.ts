@@ -4,10 +4,10 @@ import type { Clock } from '../base/clock.ts';
 import { AppError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { BeatReply } from '../engine/port.ts';
-import type { Lease } from './lease-state.ts';
+import type { Moment, Lease } from './lease-state.ts';
 import type { LeaseEngine, OpenEngine } from './metered-engine.ts';
 import { refOf, type Registrar } from './registrar.ts';
-import { momentOf, type Moment, type TreeView } from './tree-view.ts';
+import { momentOf, type TreeView } from './tree-view.ts';
 import type { WaitingRoom } from './waiting-room.ts';
 
 export interface PulseOptions {

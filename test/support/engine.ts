@@ -67,10 +67,10 @@ const FORM: Form = process.env['GLMQUOTA_TEST_FORM'] === 'scripts' ? 'scripts' :
 
 export async function openTestEngine(
   socketPath: string,
-  { form = FORM }: { readonly form?: Form } = {},
+  { form = FORM, variant = INJECTED }: { readonly form?: Form; readonly variant?: LibraryVariant } = {},
 ): Promise<TestEngine> {
   const redis = new Redis({ path: socketPath });
-  const options = { redis, variant: INJECTED, form };
+  const options = { redis, variant, form };
   const admin = createAdminEngine(options);
   await admin.loadLibrary();
   let us = START_MS * 1000;

@@ -1,7 +1,7 @@
-/** A cluster of three masters on loopback, with slots that move from one to another step by step. */
+/** A cluster of three masters on loopback, with replicas if wanted, and with slots that move from one to another step by step. */
 import type { Redis } from 'ioredis';
 import { eventually, onStage, OPERATOR, type Stage, type TopologyOptions } from './redis-stage.ts';
-import { type Topology, topologyOf } from './redis-topologies.ts';
+import { infoOf, type Topology, topologyOf } from './redis-topologies.ts';
 import { freePort, type TestRedis } from './redis.ts';
 
 export interface TestCluster extends Topology {
@@ -27,16 +27,21 @@ export interface Migration {
 const SLOTS = 16_384;
 const MASTERS = 3;
 
-export async function startCluster(options: TopologyOptions = {}): Promise<TestCluster> {
+export interface ClusterOptions extends TopologyOptions {
+  /** Each master has one replica: `servers` holds the three masters, then their replicas in the same order. */
+  readonly replicas?: boolean;
+}
+
+export async function startCluster(options: ClusterOptions = {}): Promise<TestCluster> {
   return onStage(options, async (stage) => {
     const buses = new Map<TestRedis, number>();
-    for (let i = 0; i < MASTERS; i++) {
-      const bus = await freePort();
-      const lines = ['cluster-enabled yes', `cluster-port ${bus}`, 'cluster-node-timeout 2000'];
-      buses.set(await stage.server(lines), bus);
+    for (let i = 0; i < MASTERS * (options.replicas ? 2 : 1); i++) {
+      const { server, bus } = await startMember(stage);
+      buses.set(server, bus);
     }
     const admins = new Map(stage.servers.map((each) => [each, stage.admin(each)]));
     await join(stage, admins, buses);
+    await replicate(stage, admins);
     const hosts = stage.servers.map(({ port }) => `127.0.0.1:${port}`).join(',');
     const cluster = new Slots(stage, admins);
     return {
@@ -48,12 +53,26 @@ export async function startCluster(options: TopologyOptions = {}): Promise<TestC
   });
 }
 
+/** Another process may take the port of the bus between its choice and its use. */
+async function startMember(stage: Stage): Promise<{ readonly server: TestRedis; readonly bus: number }> {
+  for (let attempt = 1; ; attempt++) {
+    const bus = await freePort();
+    const lines = ['cluster-enabled yes', `cluster-port ${bus}`, 'cluster-node-timeout 2000'];
+    try {
+      return { server: await stage.server(lines), bus };
+    } catch (error) {
+      if (attempt === 5 || !String(error).includes('Address already in use')) throw error;
+    }
+  }
+}
+
 type Admins = ReadonlyMap<TestRedis, Redis>;
 
 async function join(stage: Stage, admins: Admins, buses: ReadonlyMap<TestRedis, number>): Promise<void> {
   const share = Math.ceil(SLOTS / MASTERS);
   for (const [i, server] of stage.servers.entries()) {
     const admin = adminOf(admins, server);
+    if (i >= MASTERS) continue;
     const last = Math.min((i + 1) * share, SLOTS) - 1;
     await admin.call('CLUSTER', 'SET-CONFIG-EPOCH', i + 1);
     await admin.call('CLUSTER', 'ADDSLOTSRANGE', i * share, last);
@@ -68,6 +87,27 @@ async function join(stage: Stage, admins: Admins, buses: ReadonlyMap<TestRedis, 
   const isAllWhole = async (): Promise<boolean> =>
     (await Promise.all(Array.from(admins.values(), isWhole))).every(Boolean);
   await eventually(isAllWhole, 'the cluster is whole');
+}
+
+/** Servers behind the masters become their replicas, once they know them. */
+async function replicate(stage: Stage, admins: Admins): Promise<void> {
+  for (const [i, replica] of stage.servers.slice(MASTERS).entries()) {
+    const master = stage.servers[i];
+    if (!master) throw new Error('more replicas than masters');
+    const id = String(await adminOf(admins, master).call('CLUSTER', 'MYID'));
+    const admin = adminOf(admins, replica);
+    await eventually(
+      async () => (await admin.call('CLUSTER', 'REPLICATE', id)) === 'OK',
+      'the replica knows its master',
+    );
+    await eventually(async () => (await infoOf(admin, 'master_link_status')) === 'up', 'the replica is in sync');
+  }
+  const shown = MASTERS + Math.max(0, stage.servers.length - MASTERS);
+  const isShown = async (admin: Redis): Promise<boolean> =>
+    ((await admin.call('CLUSTER', 'SLOTS')) as unknown[][]).reduce((sum, range) => sum + range.length - 2, 0) === shown;
+  const isShownByAll = async (): Promise<boolean> =>
+    (await Promise.all(Array.from(admins.values(), isShown))).every(Boolean);
+  await eventually(isShownByAll, 'every server shows all others');
 }
 
 function adminOf(admins: Admins, server: TestRedis): Redis {

@@ -144,12 +144,18 @@ async function launch(folder: string, port: number, { sentinel }: TestRedisOptio
   const failed = once(child, 'error').then(([error]) => {
     throw new Error(`cannot start redis-server: ${String(error)}`);
   });
-  await Promise.race([ready(child, join(folder, 'redis.sock'), folder), failed]);
-  // Thousands of clients may be there first.
-  for (let attempt = 1; !(await answers({ port, host: '127.0.0.1' })); attempt++) {
-    if (attempt === 10) throw new Error(`redis-server is not on port ${port}`);
+  try {
+    await Promise.race([ready(child, join(folder, 'redis.sock'), folder), failed]);
+    // Thousands of clients may be there first.
+    for (let attempt = 1; !(await answers({ port, host: '127.0.0.1' })); attempt++) {
+      if (attempt === 10) throw new Error(`redis-server is not on port ${port}`);
+    }
+    return child;
+  } catch (error) {
+    // Nobody else knows of it.
+    child.kill('SIGKILL');
+    throw error;
   }
-  return child;
 }
 
 /** Resolves once PING is answered, if only with a demand for credentials: a server that still loads its data says so. */

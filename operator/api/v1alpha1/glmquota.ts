@@ -117,6 +117,8 @@ const checkedFields: Parser<RawSpec> = (input, at) => {
     if ((input as Record<string, unknown>)[name] !== undefined)
       at.child(name).fail('is for quotas with pods; a quota with match has none, remove it');
   }
+  if (raw.limits.some(({ guaranteed }) => guaranteed !== null))
+    at.child('limits').fail('a quota with match counts what others use and keeps nothing free; remove guaranteed');
   return raw;
 };
 

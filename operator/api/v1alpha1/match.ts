@@ -10,8 +10,8 @@ export type MatchSpec = ScopeConfig;
 const attribute: Parser<string> = string({
   min: 1,
   max: 128,
-  pattern: /^[\x21-\x7e]+$/,
-  hint: 'must be printable ASCII without spaces',
+  pattern: /^[!-{}~]+$/,
+  hint: 'must be printable ASCII without spaces and without "|"',
 });
 const poolName: Parser<string> = string({
   min: 1,

@@ -59,7 +59,7 @@ local function beat(KEYS, ARGV)
       lost[#lost + 1] = id
     end
   end
-  note_owner(call, owner, 0)
+  call.held = note_owner(call, owner, 0)
   -- After the extensions: a beat that was only delayed must not find its own leases expired by itself. For the same
   -- reason one of an older epoch expires nothing: its owner registers next.
   conclude(call)

@@ -17,8 +17,8 @@ local function new_window(limit)
   if kind == 'P' then
     return { t = 'P', o = limit[LIMIT_OWNER], k = limit[LIMIT_OWNER_KEY], c = false, n = false, cr = 0, gr = 0 }
   end
-  if kind == 'C' then return { t = 'C', s = 0, e = 0, u = 0, r = 0, b = span, cl = 0, gc = 0, cr = 0, gr = 0 } end
-  if kind == 'F' then return { t = 'F', s = 0, e = 0, u = 0, r = 0, d = span, cl = 0, gc = 0, cr = 0, gr = 0 } end
+  if kind == 'C' then return { t = 'C', s = 0, e = 0, u = 0, r = 0, b = span, cl = 0, gc = 0, gp = -1, cr = 0, gr = 0 } end
+  if kind == 'F' then return { t = 'F', s = 0, e = 0, u = 0, r = 0, d = span, cl = 0, gc = 0, gp = -1, cr = 0, gr = 0 } end
   return { t = 'S', d = span, w = math.ceil(span / RING_BUCKETS), u = 0, r = 0, b = {} }
 end
 

@@ -97,7 +97,9 @@ local function check_amounts(call, name, config, record, request, found, own)
     if missing then
       local failing = failing_at(name, 'Window', limit[LIMIT_NAME], missing.used, limit[LIMIT_AMOUNT])
       failing.unit, failing.x = false, name .. '|' .. limit[LIMIT_NAME]
-      failing.retry, failing.used_up, failing.never = missing.retry, missing.used_up, asked > limit[LIMIT_AMOUNT]
+      failing.retry, failing.used_up = missing.retry, missing.used_up
+      -- Not even with nothing used: what it promised to others counts as well.
+      failing.never = asked > limit[LIMIT_AMOUNT] - (kept_free and kept_free(nil) or 0)
       -- Calls of siblings may hold a shared window open; their end wakes only its owner.
       if limit[LIMIT_KIND] == 'P' and not missing.retry then failing.timer = call.meta.now_ms + GUARD_MS end
       found[#found + 1] = failing

@@ -328,7 +328,8 @@ local function configure(KEYS, ARGV)
   local tree = read_tree(call)
   local refused = refusal(tree, account, revision, hash)
   if refused then return refused end
-  if lost and call.fresh then
+  if call.outdated then redis.call('DEL', unpack(KEYS, 1, #KEYS - 1)) end
+  if (lost or call.outdated) and call.fresh then
     call.meta.learn_until, call.meta.learn_all = call.meta.now_ms + TTL_MS + BEAT_MS, 1
   end
   begin(call)
@@ -359,6 +360,7 @@ local function configure(KEYS, ARGV)
     if packed ~= pack(nodes[name]) then adopt_node(call, name, nodes[name], packed) end
   end
   remember_uses(call, nodes, remembered)
+  call.checkpoint = call.fresh and #remembered > 0
   recount_guarantees(call, nodes, order)
   queue.wake_all(call)
   conclude(call)

@@ -27,7 +27,7 @@ local function warnings_of(call, path)
     local lowest = step[2][NODE_THRESHOLDS][1]
     for _, limit in ipairs(lowest and step[2][NODE_LIMITS] or {}) do
       local used, amount = total_of(window_for(call, node_of(call, step[1]), limit)), limit[LIMIT_AMOUNT]
-      local percent = amount > 0 and math.floor(100 * used / amount) or 0
+      local percent = amount > 0 and math.min(1000000, math.floor(100 * used / amount)) or 0
       if percent >= lowest and #warnings < 24 then
         warnings[#warnings + 1], warnings[#warnings + 2], warnings[#warnings + 3] = step[1], limit[LIMIT_NAME], percent
       end
@@ -116,6 +116,7 @@ end
 local function fire_timers(call)
   local due = redis.call('ZRANGEBYSCORE', call.keys.timers, '-inf', int(call.meta.now_ms), 'LIMIT', 0, DISPATCH_BUDGET)
   for _, x in ipairs(due) do
+    call.changed = true
     redis.call('ZREM', call.keys.timers, x)
     queue.wake(call, x, true)
   end

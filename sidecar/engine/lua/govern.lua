@@ -92,6 +92,7 @@ function GOVERN.calibrate(call, ARGV)
   local config = node_configs(call, { 'account' })[1]
   for _, limit in ipairs(config[NODE_LIMITS]) do
     if limit[LIMIT_NAME] == ARGV[2] and limit[LIMIT_KIND] == 'A' then
+      call.checkpoint = true
       local reply = calibrate_window(call, limit, tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]))
       queue.wake_all(call)
       return reply

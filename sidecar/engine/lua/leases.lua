@@ -28,7 +28,7 @@ local function extend(call, id)
 end
 
 -- Owners: how many leases each holds, when it was last heard, and the epoch it last registered in or was granted in.
--- An owner without leases is forgotten.
+-- An owner without leases is forgotten. Returns how many it holds.
 local OWNER_FORMAT = '<ddd'
 
 local function note_owner(call, owner, change, registered)
@@ -43,6 +43,7 @@ local function note_owner(call, owner, change, registered)
   elseif packed then
     redis.call('HDEL', call.keys.owners, owner)
   end
+  return leases
 end
 
 -- Whether owners that held leases before the memory changed are still to be heard (rule T7).
@@ -260,17 +261,18 @@ local function finish(call, id, lease, hold_ms)
   bury(call, id)
 end
 
+local function end_hold(call, name)
+  redis.call('ZREM', call.keys.holds, name)
+  local packed = redis.call('HGET', call.keys.leases, name)
+  if not packed then return end
+  return_slots(call, decode_lease(packed))
+  forget_lease(call, name)
+end
+
 -- Slots whose hold is over.
 local function release_holds(call)
   local due = redis.call('ZRANGEBYSCORE', call.keys.holds, '-inf', int(call.meta.now_ms), 'LIMIT', 0, REAP_BUDGET)
-  for _, id in ipairs(due) do
-    local packed = redis.call('HGET', call.keys.leases, id)
-    redis.call('ZREM', call.keys.holds, id)
-    if packed then
-      return_slots(call, decode_lease(packed))
-      forget_lease(call, id)
-    end
-  end
+  for _, name in ipairs(due) do end_hold(call, name) end
 end
 
 -- Outcome unknown: the slot returns, the reserve lands, the record stays for a late settlement (rule T4).
@@ -328,9 +330,11 @@ end
 local function prune(call)
   local now = int(call.meta.now_ms)
   local old = redis.call('ZRANGEBYSCORE', call.keys.late, '-inf', now, 'LIMIT', 0, PRUNE_BUDGET)
-  if #old > 0 then
-    redis.call('HDEL', call.keys.leases, unpack(old))
-    redis.call('ZREM', call.keys.late, unpack(old))
+  for _, id in ipairs(old) do
+    local packed = redis.call('HGET', call.keys.leases, id)
+    -- An id that was too old may have been granted again.
+    if packed and decode_lease(packed).v == 0 then redis.call('HDEL', call.keys.leases, id) end
+    redis.call('ZREM', call.keys.late, id)
   end
   local finished = redis.call('ZRANGEBYSCORE', call.keys.done, '-inf', now, 'LIMIT', 0, PRUNE_BUDGET)
   if #finished > 0 then redis.call('ZREM', call.keys.done, unpack(finished)) end

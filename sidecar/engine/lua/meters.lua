@@ -4,7 +4,7 @@
 --
 -- 'C' { s, e = bounds of the running period (wall ms), b = name of its boundaries, u, r }
 -- 'F' { d = duration, s, e = bounds of the running period (wall ms), u, r }: periods are multiples of the duration
--- Both also have cl, gc, cr, gr: guarantees.lua.
+-- Both also have cl, gc, gp, cr, gr: guarantees.lua.
 -- 'S' { d = duration, w = bucket width (logical ms), u, r, b = { index, amount, index, amount, … } ascending }
 
 local BOUNDARY_DIGITS = 14

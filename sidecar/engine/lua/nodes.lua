@@ -102,7 +102,7 @@ end
 
 -- Two models refused within two seconds: then it is the account's limit as well (rule M1).
 local function shrink_account(call, model_node)
-  local config = call.config.account
+  local config = config_of(call, 'account')
   local record = touch(call, 'account')
   local account = config and adaptive_of(call, 'account', config, record)
   if not account then return end
@@ -113,7 +113,7 @@ end
 
 local function learn_concurrency(call, id, lease, ending, model_node)
   for _, entry in ipairs(lease.n) do
-    local config, record = call.config[entry[1]], node_of(call, entry[1])
+    local config, record = config_of(call, entry[1]), node_of(call, entry[1])
     local a = config and config[NODE_MIN] >= 0 and adaptive_of(call, entry[1], config, record)
     if a and a.pr == id then
       touch(call, entry[1])
@@ -122,7 +122,7 @@ local function learn_concurrency(call, id, lease, ending, model_node)
     end
   end
   if ending.outcome ~= 'refusedConcurrency' or not model_node then return end
-  local config, record = call.config[model_node], touch(call, model_node)
+  local config, record = config_of(call, model_node), touch(call, model_node)
   if not config then return end
   if not ending.was_probe then
     local a = adaptive_of(call, model_node, config, record)
@@ -153,7 +153,7 @@ local function learn_pace(call, lease, outcome, model_node)
 end
 
 local function learn_failures(call, id, outcome, model_node)
-  local config = call.config[model_node]
+  local config = config_of(call, model_node)
   local breaker = config and config[NODE_BREAKER]
   if not breaker then return end
   local good = outcome == 'completed' or outcome == 'brokeMidStream'

@@ -56,12 +56,13 @@ end
 --   seq = births and places in the queue; vtime = virtual time; waiting, waiting_system = waiters; last_system = 1: the
 --   last grant was of class System; hold_ms, held_at = releaseHold and when it changed; learn_until, learn_all = 1: to
 --   its end; draining = processes that get nothing new; guarded = 1: somebody is kept free (guard.lua); entries = of
---   the ledger; runnable_others = flows below class System that may be dispatched.
+--   the ledger; runnable_others = flows below class System that may be dispatched; bytes, denied_s, unlogged, skipped: see
+--   ledger.lua.
 local META_FIELDS = { 'epoch', 'wall_us', 'now_us', 'fence', 'steps', 'gap_from', 'no_reap_until', 'mass_from', 'seq',
   'vtime', 'waiting', 'waiting_system', 'last_system', 'hold_ms', 'held_at', 'learn_until', 'learn_all', 'draining',
-  'guarded', 'entries', 'runnable_others' }
+  'guarded', 'entries', 'runnable_others', 'bytes', 'denied_s', 'unlogged', 'skipped' }
 local META_COUNT = #META_FIELDS
-local META_FORMAT = '<ddddddddddddddddddddds' -- 21 numbers
+local META_FORMAT = '<ddddddddddddddddddddddddds' -- 25 numbers
 
 local function decode_meta(text)
   local values, meta = { struct.unpack(META_FORMAT, text) }, {}
@@ -105,14 +106,22 @@ local function begin_learning(meta)
   meta.learn_until, meta.learn_all = meta.now_ms + TTL_MS + BEAT_MS, 0
 end
 
+-- The call that is at work, for the ledger.
+local current
+
 -- Opens a call: reads the clock once and the meta record. Writes nothing.
 local function open(KEYS)
   bind()
   local keys = keys_of(KEYS)
   local wall_us = read_clock_us(keys)
   local stored = redis.call('HGET', keys.meta, 'state')
+  -- Records of the first release are shorter: nobody may read them as ours; `configure` begins anew.
+  local outdated = stored and #stored < META_COUNT * 8
+  if outdated then stored = nil end
   local identity = server_identity(keys, wall_us)
   local meta = stored and decode_meta(stored) or first_meta(wall_us, identity)
+  local call = { keys = keys, meta = meta, nodes = {}, dirty = {}, texts = {}, marks = {}, fresh = not stored, outdated = outdated,
+    was = stored, epoch_was = stored and meta.epoch, wall_was = meta.wall_us }
   meta.now_ms = math.floor(meta.now_us / 1000)
   advance_clock(meta, wall_us, not stored)
   if meta.identity ~= identity then
@@ -120,11 +129,13 @@ local function open(KEYS)
     meta.epoch = math.max(meta.epoch + 1, meta.wall_ms)
     begin_learning(meta)
   end
-  return { keys = keys, meta = meta, nodes = {}, dirty = {}, texts = {}, marks = {}, fresh = not stored }
+  current = call
+  return call
 end
 
+-- Written once, when the ledger has counted the call's entry in it (ledger.lua).
 local function save_meta(call)
-  redis.call('HSET', call.keys.meta, 'state', encode_meta(call.meta))
+  call.saves_meta = true
 end
 
 -- The epoch to answer when the caller knows another one, else nil. A caller ahead of us has seen a memory that was
@@ -209,7 +220,10 @@ local function save_nodes(call, last)
   for name in pairs(call.marks) do
     if not call.dirty[name] then add(name, marked_record(call, name)) end
   end
-  if #fields > 0 then redis.call('HSET', call.keys.nodes, unpack(fields)) end
+  if #fields > 0 then
+    redis.call('HSET', call.keys.nodes, unpack(fields))
+    call.changed = true
+  end
   call.dirty, call.marks = {}, {}
 end
 
@@ -254,8 +268,12 @@ local function node_configs(call, names)
   return configs
 end
 
+local function config_of(call, name)
+  return call.config[name] or node_configs(call, { name })[1]
+end
+
 local function require_tree(call)
-  local tree = read_tree(call)
+  local tree = not call.outdated and read_tree(call)
   if not tree then error({ err = 'NOTREE this tree is not configured' }) end
   return tree
 end

@@ -206,6 +206,7 @@ end
 
 -- May be dispatched from now on, by its head.
 function queue.make_runnable(call, sub, record)
+  call.changed = true
   lift_sub(call, sub, record)
   local round, seq = queue.head_of(call, sub)
   record.round, record.seq = round, seq
@@ -225,6 +226,7 @@ function queue.bottleneck_at(call, x)
 end
 
 function queue.park(call, sub, record, x)
+  call.changed = true
   local flow = queue.flow_of(call, record.flow)
   lift_sub(call, sub, record)
   record.x = x
@@ -238,7 +240,9 @@ end
 function queue.set_timer(call, x, at_ms)
   if not at_ms then return end
   local before = redis.call('ZSCORE', call.keys.timers, x)
-  if not before or tonumber(before) > at_ms then redis.call('ZADD', call.keys.timers, int(at_ms), x) end
+  if before and tonumber(before) <= at_ms then return end
+  redis.call('ZADD', call.keys.timers, int(at_ms), x)
+  call.changed = true
 end
 
 -- Those parked at a bottleneck may have room: they are looked at in the dispatch of this call (rule Q6).

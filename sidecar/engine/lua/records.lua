@@ -79,24 +79,24 @@ function DECODE.P(text, at)
 end
 
 function ENCODE.C(parts, w)
-  parts[#parts + 1] = struct.pack('<sdddddddd', w.b, w.s, w.e, w.u, w.r, w.cl, w.gc, w.cr, w.gr)
+  parts[#parts + 1] = struct.pack('<sddddddddd', w.b, w.s, w.e, w.u, w.r, w.cl, w.gc, w.gp, w.cr, w.gr)
 end
 
 function DECODE.C(text, at)
   local window = { t = 'C' }
-  window.b, window.s, window.e, window.u, window.r, window.cl, window.gc, window.cr, window.gr, at =
-    struct.unpack('<sdddddddd', text, at)
+  window.b, window.s, window.e, window.u, window.r, window.cl, window.gc, window.gp, window.cr, window.gr, at =
+    struct.unpack('<sddddddddd', text, at)
   return window, at
 end
 
 function ENCODE.F(parts, w)
-  parts[#parts + 1] = struct.pack('<ddddddddd', w.d, w.s, w.e, w.u, w.r, w.cl, w.gc, w.cr, w.gr)
+  parts[#parts + 1] = struct.pack('<dddddddddd', w.d, w.s, w.e, w.u, w.r, w.cl, w.gc, w.gp, w.cr, w.gr)
 end
 
 function DECODE.F(text, at)
   local window = { t = 'F' }
-  window.d, window.s, window.e, window.u, window.r, window.cl, window.gc, window.cr, window.gr, at =
-    struct.unpack('<ddddddddd', text, at)
+  window.d, window.s, window.e, window.u, window.r, window.cl, window.gc, window.gp, window.cr, window.gr, at =
+    struct.unpack('<dddddddddd', text, at)
   return window, at
 end
 

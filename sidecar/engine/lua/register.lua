@@ -26,6 +26,8 @@ end
 
 -- An expired lease whose call runs on holds its slots again; its reserve has landed and is corrected when it settles.
 local function revive(call, id, lease)
+  -- Reclaimed a moment ago, its slots may still be held: a call never counts twice.
+  end_hold(call, id .. '\0' .. int(lease.f))
   for _, entry in ipairs(lease.n) do
     local record = touch(call, entry[1])
     record.i = record.i + 1

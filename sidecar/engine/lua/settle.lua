@@ -2,12 +2,13 @@
 --
 -- KEYS  as in keys.ts
 -- ARGV  known epoch ('' = none), then for each settlement: id, fence, outcome, sent after ms (-1 = never), first byte
---       after ms (-1 = never), hold ms, frozen until wall ms (-1 = not said), the 9 amounts used
+--       after ms (-1 = never), hold ms, frozen until wall ms (-1 = not said), the 9 amounts used, what is known of the
+--       call (for the ledger only)
 -- reply one of { 'settled', late 0|1, overdraft 0|1 } | { 'unknown' } for each, or { { 'epoch', epoch } }
 -- keeps inv-I2, inv-I5 (a second settlement of an id changes nothing), inv-I7 (granted = settled + expired + live); the
 --       freed slot goes to the next waiter in the same step (Q6).
 
-local SETTLEMENT_COUNT = 7 + AMOUNT_COUNT
+local SETTLEMENT_COUNT = 8 + AMOUNT_COUNT
 
 -- Outcome → refund the windows, return the rate token, the vendor accepted the call if it answered at all.
 local MATRIX = {
@@ -34,7 +35,8 @@ local function settle_one(call, ARGV, first, again)
     refund = row[1], refund_rate = row[2], actual = read_amounts(ARGV, first + 7), outcome = outcome,
     -- Without a response nobody knows whether it opened the vendor's window (rule N1).
     accepted = row[3] and first_after >= 0, answered = first_after >= 0,
-    sent = lease.w + math.max(0, sent_after), first = lease.w + first_after,
+    -- No answer comes before its call: a window must not end before it begins.
+    sent = lease.w + math.max(0, sent_after), first = lease.w + math.max(first_after, sent_after),
     sent_after = math.max(0, sent_after), frozen = tonumber(ARGV[first + 6]),
   }
   local overdraft = apply_ending(call, lease, ending)

@@ -39,12 +39,22 @@ local function queued_by_node(call)
   return counts
 end
 
+-- Slots whose hold is over are as good as free: the next call that writes frees them.
+local function released_by_node(call)
+  local counts = {}
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', call.keys.holds, '-inf', int(call.meta.now_ms))) do
+    local text = redis.call('HGET', call.keys.leases, id)
+    for _, entry in ipairs(text and decode_lease(text).n or {}) do counts[entry[1]] = (counts[entry[1]] or 0) + 1 end
+  end
+  return counts
+end
+
 local function breaker_of(call, a)
   if not a or (a.bo or 0) == 0 then return 0 end
   return call.meta.now_ms < a.bo and 1 or 2
 end
 
-local function node_state(call, name, queued)
+local function node_state(call, name, queued, released)
   local config, record = node_configs(call, { name })[1], node_of(call, name)
   local a, wall = record.a, call.meta.wall_ms
   local stopped = false
@@ -52,7 +62,7 @@ local function node_state(call, name, queued)
   local frozen = a and (a.fz or 0) > wall and a.fz or -1
   local concurrency = a and a.c or config[NODE_MIN] >= 0 and
     clamp(config[NODE_START], config[NODE_MIN], config[NODE_CONCURRENCY]) or config[NODE_CONCURRENCY]
-  local node = { name, record.i, concurrency, stopped and 1 or 0, queued[name] or 0, frozen, breaker_of(call, a) }
+  local node = { name, record.i - (released[name] or 0), concurrency, stopped and 1 or 0, queued[name] or 0, frozen, breaker_of(call, a) }
   for _, limit in ipairs(config[NODE_LIMITS]) do node[#node + 1] = usage_of(call, record, limit) end
   return node
 end
@@ -60,13 +70,13 @@ end
 local function snapshot(KEYS)
   local call = open(KEYS)
   local tree = read_tree(call)
-  if not tree then return nil end
+  if not tree or call.outdated then return nil end
   queue.prepare(call)
   local reply = { call.meta.epoch, tree[4], tree[5], tree[6], tree[7], call.meta.wall_ms,
     redis.call('ZCARD', call.keys.expiries) }
-  local queued = queued_by_node(call)
+  local queued, released = queued_by_node(call), released_by_node(call)
   for _, name in ipairs(unpack_record(redis.call('HGET', call.keys.config, 'o'))) do
-    reply[#reply + 1] = node_state(call, name, queued)
+    reply[#reply + 1] = node_state(call, name, queued, released)
   end
   return reply
 end

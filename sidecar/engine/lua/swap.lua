@@ -1,7 +1,7 @@
 -- swap: settles one call and asks for the next in one step.
 --
 -- KEYS  as in keys.ts
--- ARGV  one settlement (settle.lua: known epoch and 16 items), then id, owner, generation, the call (acquire.lua)
+-- ARGV  one settlement (settle.lua: known epoch and 17 items), then id, owner, generation, the call (acquire.lua)
 -- reply { the settlement's reply, the verdict } as in settle.lua and acquire.lua
 -- keeps Q9 (a newcomer: never before those who wait) and, with the same id, Q7 (a retry: the head of its flow, its slot
 --       freed meanwhile, its windows refunded by the matrix).

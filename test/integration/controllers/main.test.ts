@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { treeKeyOf } from '#operator/trees/names.ts';
+import { treeUser } from '#sidecar/engine/acl.ts';
 import { createAdminEngine } from '#sidecar/engine/client.ts';
 import { startRedis, type TestRedis } from '#test/support/redis.ts';
 import { until } from '../../unit/runtime/await-until.ts';
@@ -74,8 +75,7 @@ test('a controller waits for the credentials of Redis, then brings trees there a
   const data = {
     'operator-username': 'operator',
     'operator-password': PASSWORD,
-    'sidecar-username': 'sidecar',
-    'sidecar-password': 'another-password',
+    'tree-users-key': 'the-key-of-all-users',
   };
   await stand.credential(namespace, 'redis', data, 'Opaque');
   await until(async () => (await probe('/readyz')) === 200, 'the controller is ready');
@@ -83,6 +83,8 @@ test('a controller waits for the credentials of Redis, then brings trees there a
   const engine = createAdminEngine({ redis: link });
   const key = treeKeyOf({ namespace: 'glm', name: 'max' });
   await until(async () => (await engine.snapshot(key).catch(() => null)) !== null, 'the tree is in Redis');
+  const user = treeUser(key);
+  await until(async () => (await link.call('ACL', 'GETUSER', user)) !== null, "the tree's user is in Redis");
   link.disconnect();
   const metrics = await (await fetch(`${HEALTH}/metrics`)).text();
   expect(metrics).toContain('leader_election_master_status{name="glmquota-controller"} 1');

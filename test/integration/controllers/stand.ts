@@ -79,7 +79,11 @@ export class Stand implements AsyncDisposable {
   startController(
     name = 'controller-0',
     leaderTimings: Partial<LeaderTimings> = FAST,
-    { kubeconfig = this.server.kubeconfig, namespace = 'default' } = {},
+    {
+      kubeconfig = this.server.kubeconfig,
+      namespace = 'default',
+      wrap = (engine: AdminEngine): AdminEngine => engine,
+    } = {},
   ): AsyncDisposable & { readonly ended: Promise<string> } {
     const stop = new AbortController();
     const clock = systemClock;
@@ -90,7 +94,7 @@ export class Stand implements AsyncDisposable {
       {
         connection: connections[0],
         leaseConnection: connections[1],
-        engine: createAdminEngine({ redis: link }),
+        engine: wrap(createAdminEngine({ redis: link })),
         redis: null,
         ping: async () => void (await link.ping()),
         lease: { namespace, name: 'glmquota-controller' },
@@ -156,8 +160,13 @@ export class Stand implements AsyncDisposable {
     await this.#apply(GLM_ACCOUNTS, { apiVersion: API_VERSION, kind: 'GLMAccount', metadata: key, spec: whole });
   }
 
-  async quota(key: Required<ObjectKey>, spec: Record<string, unknown>): Promise<void> {
-    await this.#apply(GLM_QUOTAS, { apiVersion: API_VERSION, kind: 'GLMQuota', metadata: key, spec });
+  async quota(
+    key: Required<ObjectKey>,
+    spec: Record<string, unknown>,
+    annotations: Record<string, string> = {},
+  ): Promise<void> {
+    const metadata = { ...key, annotations };
+    await this.#apply(GLM_QUOTAS, { apiVersion: API_VERSION, kind: 'GLMQuota', metadata, spec });
   }
 
   async pool(key: Required<ObjectKey>, spec: Record<string, unknown>): Promise<void> {

@@ -9,6 +9,7 @@ import { treeUser } from '#sidecar/engine/acl.ts';
 import { createAdminEngine, createSidecarEngine } from '#sidecar/engine/client.ts';
 import { connectRedis, type RedisConnection } from '#sidecar/engine/connect.ts';
 import { configKey, functionKeys } from '#sidecar/engine/keys.ts';
+import { ENGINE_VERSION } from '#sidecar/engine/library.ts';
 import { serversOf } from '#sidecar/engine/servers.ts';
 import type { TreeKey } from '#sidecar/engine/terms.ts';
 import { encodeTree } from '#sidecar/engine/tree.ts';
@@ -134,12 +135,14 @@ test("W5 a tree's user may not configure its tree, nor anything on the server", 
   await expect(refused.configure(tree, { ...revision, generation: 2 })).rejects.toMatchObject({ code: 'forbidden' });
   await expect(refused.loadLibrary()).rejects.toMatchObject({ code: 'forbidden' });
   const encoded = encodeTree(tree);
-  const newer = [...encoded.account, '9', '0', '1', 'hash', '', ...encoded.body];
+  const newer = [...encoded.account, '9', '0', '1', 'hash', '', '0', '0', ...encoded.body];
+  const keys = [...functionKeys(TREE_KEY), configKey(TREE_KEY)];
   const attempts: [string, ...string[]][] = [
     ['FLUSHALL'],
     ['HSET', configKey(TREE_KEY), 't', 'mine'],
     ['DEL', configKey(TREE_KEY)],
-    ['FCALL', 'q1_configure', '7', ...functionKeys(TREE_KEY), ...newer],
+    ['FCALL', `${ENGINE_VERSION}_configure`, String(keys.length), ...keys, ...newer],
+    ['FCALL', `${ENGINE_VERSION}_govern`, String(keys.length), ...keys, 'freeze', 'account', '0'],
     ['GET', 'another key'],
     ['KEYS', '*'],
     ['EVAL', 'return 1', '0'],

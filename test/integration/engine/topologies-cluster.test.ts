@@ -1,22 +1,22 @@
 /** The engine in a cluster whose slots move. */
 import { expect, onTestFinished, test } from 'vitest';
 import { createDialect } from '#sidecar/engine/caller.ts';
-import { createSidecarEngine } from '#sidecar/engine/client.ts';
+import { createAdminEngine, createSidecarEngine } from '#sidecar/engine/client.ts';
 import { createConfirmer } from '#sidecar/engine/confirm.ts';
 import type { SidecarEngine } from '#sidecar/engine/port.ts';
 import type { Grant, NodeConfig } from '#sidecar/engine/terms.ts';
 import { request, settlement, TREE_KEY } from '#test/support/engine.ts';
-import { startCluster, type TestCluster } from '#test/support/redis-cluster.ts';
+import { type ClusterOptions, startCluster, type TestCluster } from '#test/support/redis-cluster.ts';
 import { eventually, OPERATOR } from '#test/support/redis-stage.ts';
 import type { Topology } from '#test/support/redis-topologies.ts';
 import { afterwards, configure, granted, keepUsers, keys, open, TREE_USER } from './topology-fixture.ts';
 
 /** A key whose slot is the tree's. */
-const [KEY = ''] = keys;
+const [KEY] = keys;
 
 /** A cluster with a configured tree, and a sidecar's engine as the tree's user. */
-async function clusterWithTree(account: Partial<NodeConfig>) {
-  const cluster = await startCluster({ tls: true, acl: true });
+async function clusterWithTree(account: Partial<NodeConfig>, options: ClusterOptions = {}) {
+  const cluster = await startCluster({ tls: true, acl: true, ...options });
   onTestFinished(() => cluster[Symbol.asyncDispose]());
   const operator = await open(cluster, OPERATOR);
   const admin = await configure(operator, account);
@@ -39,6 +39,39 @@ const redirects = async (cluster: TestCluster, server: Topology['servers'][numbe
   admin.disconnect();
   return Number(new RegExp(`errorstat_${kind}:count=(\\d+)`).exec(stats)?.[1] ?? 0);
 };
+
+test('the library is loaded on every master', async () => {
+  await using cluster = await startCluster();
+  const { redis } = await open(cluster);
+  await createAdminEngine({ redis }).loadLibrary();
+  for (const server of cluster.servers) expect(await cluster.admin(server).call('FUNCTION', 'LIST')).toHaveLength(1);
+});
+
+test("F2 a replica that takes over in a cluster knows the tree's user, its leases and who listens", async () => {
+  const { cluster, admin, connection, sidecar } = await clusterWithTree({ concurrency: 2 }, { replicas: true });
+  const heard: string[] = [];
+  let stands = 0;
+  const subscriber = { onMessage: (text: string) => void heard.push(text), onSubscribed: () => void (stands += 1) };
+  const channel = KEY.replace(/m$/, 'p:pod-1');
+  connection.subscribe(channel, subscriber, new AbortController().signal);
+  await eventually(async () => stands === 1, 'the subscription stands');
+  const confirmed = createConfirmer(connection.redis, createDialect());
+  const first = await granted(sidecar, '1');
+  const args = [first.id, String(first.fence)];
+  const claim = await confirmed('claim', { keys, args }, { replicas: 1, timeoutMs: 1000 }, undefined);
+  expect(claim).toEqual({ reply: 1, isReplicated: true });
+
+  const master = await cluster.ownerOf(KEY);
+  await master.kill();
+  const told = await afterwards(() => sidecar.acquire(request('2', { epoch: first.epoch })));
+  expect(told).toMatchObject({ kind: 'epoch' });
+  await settleSurely(sidecar, first);
+  expect(await sidecar.snapshot()).toMatchObject({ leases: 0 });
+  expect((await admin.audit(TREE_KEY)).drifts).toEqual([]);
+  await eventually(async () => stands === 2, 'the subscription stands again');
+  await connection.redis.spublish(channel, 'grant');
+  await eventually(async () => heard.length > 0, 'the message comes');
+});
 
 test('F6 a call that meets a slot half-way between two servers waits until it has arrived', async () => {
   const { cluster, sidecar } = await clusterWithTree({ concurrency: 2 });

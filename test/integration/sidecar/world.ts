@@ -107,6 +107,7 @@ export class World implements AsyncDisposable {
   }
 
   /** What the account's window of this resource has used. */
+
   async used(resource: Resource): Promise<number> {
     const { nodes } = await this.tree();
     return nodes.find(({ name }) => name === 'account')?.usage.find((usage) => usage.resource === resource)?.used ?? 0;

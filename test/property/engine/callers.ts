@@ -10,8 +10,8 @@ interface Known {
   readonly request: AcquireRequest;
   /** Of its last lease, however it was granted; 0: it had none. */
   fence: number;
-  /** It was told to wait, and not what became of it. */
-  waits: boolean;
+  /** The owner that was told to wait, and not what became of it. */
+  waitsFor: string | null;
 }
 
 interface Some {
@@ -45,7 +45,7 @@ export class Callers {
       wait: { mode: asking.mode, maxWaitMs: asking.maxWaitMs },
       place: asking.place === null ? null : `place-${asking.place}`,
     });
-    this.#calls.push({ request: call, fence: 0, waits: false });
+    this.#calls.push({ request: call, fence: 0, waitsFor: null });
     return call;
   }
 
@@ -74,15 +74,17 @@ export class Callers {
   }
 
   leasesOf({ owner, skip }: Some): readonly LeaseRef[] {
-    return this.#of(owner, skip, ({ fence }) => fence > 0).map(({ request: { id }, fence }) => ({
-      id,
-      fence,
-      epoch: this.#epoch ?? 0,
-    }));
+    return this.#of(skip, ({ request: { owner: of }, fence }) => of === OWNERS[owner] && fence > 0).map(
+      ({ request: { id }, fence }) => ({
+        id,
+        fence,
+        epoch: this.#epoch ?? 0,
+      }),
+    );
   }
 
   waitersOf({ owner, skip }: Some): readonly string[] {
-    return this.#of(owner, skip, ({ waits }) => waits).map(({ request: { id } }) => id);
+    return this.#of(skip, ({ waitsFor }) => waitsFor === OWNERS[owner]).map(({ request: { id } }) => id);
   }
 
   registrationsOf(some: Some & { readonly sent: boolean }): RegisterRequest['leases'] {
@@ -92,9 +94,10 @@ export class Callers {
     });
   }
 
-  hear(id: string, verdict: Verdict): void {
+  hear({ id, owner }: AcquireRequest, verdict: Verdict): void {
     const call = this.#calls.find((each) => each.request.id === id);
-    if (call) call.waits = verdict.kind === 'queued';
+    const isNews = verdict.kind !== 'epoch' && verdict.kind !== 'stale' && (call?.waitsFor ?? owner) === owner;
+    if (call && isNews) call.waitsFor = verdict.kind === 'queued' ? owner : null;
     if (verdict.kind === 'granted' || verdict.kind === 'queued') this.learn(verdict.epoch);
     if (verdict.kind === 'epoch') this.#epoch = verdict.epoch;
   }
@@ -103,7 +106,7 @@ export class Callers {
     if (reply.kind !== 'alive') return;
     this.learn(reply.epoch);
     const told = [...reply.notices.map(({ id }) => id), ...reply.lost];
-    for (const call of this.#calls) if (told.includes(call.request.id)) call.waits = false;
+    for (const call of this.#calls) if (told.includes(call.request.id)) call.waitsFor = null;
   }
 
   learn(epoch: number): void {
@@ -120,9 +123,7 @@ export class Callers {
     return this.#calls[index % Math.max(1, this.#calls.length)];
   }
 
-  #of(owner: number, skip: number, wanted: (call: Known) => boolean): readonly Known[] {
-    return this.#calls
-      .filter((call) => call.request.owner === OWNERS[owner] && wanted(call))
-      .filter((_, index) => skip === 0 || index % (skip + 1) !== 0);
+  #of(skip: number, wanted: (call: Known) => boolean): readonly Known[] {
+    return this.#calls.filter(wanted).filter((_, index) => skip === 0 || index % (skip + 1) !== 0);
   }
 }

@@ -14,12 +14,15 @@ test('inv-I2, inv-L1 the model counts its leases, and nobody who fits waits afte
     fc.asyncProperty(shapes, steps, async (first, all) => {
       const twin = new Twin(null);
       await twin.begin(first);
+      let latestMs = 0;
       for (const step of all) {
         await twin.step(step);
         checkModel(twin.model);
+        latestMs = Math.max(latestMs, twin.nowMs);
         if (step.do !== 'advance' && twin.shape) {
           await settleDown(twin);
-          checkNobodyFits(twin.model);
+          // A clock that went back may be before the start of a stop; who waits for its end goes on waiting.
+          if (twin.nowMs === latestMs) checkNobodyFits(twin.model);
         }
         checked += 1;
       }

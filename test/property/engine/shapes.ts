@@ -172,6 +172,16 @@ function scopesOf({ scopes }: Shape): readonly NodeConfig[] {
   return [tools, node('quota:s/ann', 'quota:s/bash', { scope: users, concurrency: 1 })];
 }
 
+function modelOf(shape: Shape, held: readonly StopConfig[]): NodeConfig {
+  return node('model:glm-5.3', 'account', {
+    concurrency: 3,
+    adaptive: shape.adaptive === 'no' ? null : { min: 1, start: 2 },
+    breaker: shape.breaker ? { failureRatePercent: 50, minimumCalls: 2, openForMs: 9000 } : null,
+    rate: shape.modelRate ? { intervalUs: 300_000, burst: 3 } : null,
+    stops: held,
+  });
+}
+
 export function nodesOf(shape: Shape, nowMs: number): readonly NodeConfig[] {
   const { concurrency, intervalUs, burst, teamConcurrency } = shape;
   const rate = intervalUs === null ? null : { intervalUs, burst };
@@ -187,19 +197,11 @@ export function nodesOf(shape: Shape, nowMs: number): readonly NodeConfig[] {
         untilMs: forMs === null ? null : nowMs + fromMs + forMs,
         except,
       }));
-  const adaptive = { min: 1, start: 2 };
   const child = node('quota:a/child', shape.childUnder === 'team' ? 'quota:a/team' : 'account', {
     limits: children,
     weight: shape.weights[1],
     perCall: shape.perCall === null ? [] : [{ resource: 'Tokens', max: shape.perCall }],
     thresholds,
-  });
-  const model = node('model:glm-5.3', 'account', {
-    concurrency: 3,
-    adaptive: shape.adaptive === 'no' ? null : adaptive,
-    breaker: shape.breaker ? { failureRatePercent: 50, minimumCalls: 2, openForMs: 9000 } : null,
-    rate: shape.modelRate ? { intervalUs: 300_000, burst: 3 } : null,
-    stops: stopsAt('model'),
   });
   return [
     node('account', null, {
@@ -212,7 +214,7 @@ export function nodesOf(shape: Shape, nowMs: number): readonly NodeConfig[] {
       thresholds,
       observe: shape.observe === 'account',
     }),
-    ...(shape.routed ? [model] : []),
+    ...(shape.routed ? [modelOf(shape, stopsAt('model'))] : []),
     node('model:other', 'account', { concurrency: 2 }),
     node('quota:a/team', 'account', {
       concurrency: teamConcurrency,

@@ -107,7 +107,7 @@ export class Twin {
   async #acquire(call: AcquireRequest): Promise<void> {
     const wanted = this.model.acquire(call);
     if (this.#engine) deepEqual(await this.#engine.sidecar.acquire(call), wanted);
-    this.callers.hear(call.id, wanted);
+    this.callers.hear(call, wanted);
     if (wanted.kind === 'granted' || wanted.kind === 'queued') this.#tell(wanted.epoch);
   }
 
@@ -187,7 +187,8 @@ export class Twin {
     const call = asking ? next : { ...next, generation: this.#generation };
     const wanted = this.model.swap(settlement, call, this.#told);
     if (this.#engine) deepEqual(await this.#engine.sidecar.swap(settlement, call), wanted);
-    this.callers.hear(call.id, wanted.verdict);
+    // Nobody tries again what was never granted: such a retry tells nothing about a call that waits.
+    if (asking || wanted.settled.kind !== 'unknown') this.callers.hear(call, wanted.verdict);
     if (wanted.verdict.kind === 'granted' || wanted.verdict.kind === 'queued') this.#tell(wanted.verdict.epoch);
   }
 

@@ -32,6 +32,12 @@ const parent = fc.oneof(
   fc.constantFrom({ accountRef: { name: 'max' } }, { accountRef: { name: 'bare' } }, { accountRef: { name: 'gone' } }),
   fc.constantFrom(...NAMES).map((name) => ({ parentRef: { name } })),
 );
+/** Scope nodes keep nothing free; the parser refuses it. */
+function unguaranteed<T extends object>(each: T): object {
+  const { guaranteed: _none, ...rest } = each as T & { guaranteed?: unknown };
+  return rest;
+}
+
 const kind = fc.oneof(
   fc.record({ match: fc.constantFrom({ models: ['glm-5.3'] }, { tools: ['search'] }, { models: ['glm-9'] }) }),
   fc.record(
@@ -61,7 +67,12 @@ const extras = fc.record(
 );
 const spec = fc
   .tuple(parent, fc.uniqueArray(limit, { selector: ({ name }) => name, maxLength: 3 }), kind, extras)
-  .map(([ref, limits, own, rest]) => ({ ...ref, limits, ...own, ...rest }));
+  .map(([ref, limits, own, rest]) => ({
+    ...ref,
+    limits: 'match' in own ? limits.map(unguaranteed) : limits,
+    ...own,
+    ...rest,
+  }));
 const quotas: fc.Arbitrary<GlmQuota[]> = fc
   .dictionary(fc.constantFrom(...NAMES), spec, { maxKeys: NAMES.length })
   .map((specs) =>
@@ -74,26 +85,34 @@ const calendar = createCalendar();
 const accounts = [account('max', { plan: { name: 'Max', generation: 'Credits' } }), account('bare')];
 const compile = (parts: Partial<CompileInput>) => compileTrees(world({ accounts, calendar, ...parts }));
 
+type Seen = ReadonlyMap<string, NodeConfig>;
+
 function wrong({ nodes }: TreeConfig): string[] {
   const seen = new Map<string, NodeConfig>();
   return nodes.flatMap((node, index) => {
-    const problems: string[] = [];
-    if (seen.has(node.name)) problems.push(`${node.name} twice`);
-    if (index === 0 ? node.parent !== null : !seen.has(node.parent ?? ''))
-      problems.push(`${node.name} before its parent`);
-    const parentScope = seen.get(node.parent ?? '')?.scope ?? null;
-    if (parentScope !== null && node.scope === null) problems.push(`${node.name} has pods below a scope node`);
-    for (const { name, windowOwner, amount, guaranteed = 0 } of node.limits) {
-      if (guaranteed > amount) problems.push(`${node.name}: more of ${name} guaranteed than given`);
-      if (guaranteed > 0 && windowOwner === undefined) problems.push(`${node.name}: ${name} guaranteed of nothing`);
-      if (windowOwner === undefined) continue;
-      const owner = seen.get(windowOwner)?.limits.find((each) => each.name === name);
-      if (!owner) problems.push(`${node.name}: ${windowOwner} has no ${name}`);
-      if (owner?.windowOwner !== undefined) problems.push(`${node.name}: ${windowOwner} does not own ${name}`);
-    }
+    const problems = [...wrongPlace(node, index, seen), ...node.limits.flatMap((each) => wrongLimit(node, each, seen))];
     seen.set(node.name, node);
     return problems;
   });
+}
+
+function wrongPlace({ name, parent, scope }: NodeConfig, index: number, seen: Seen): string[] {
+  const above = seen.get(parent ?? '');
+  const isAstray = index === 0 ? parent !== null : above === undefined;
+  return [
+    ...(seen.has(name) ? [`${name} twice`] : []),
+    ...(isAstray ? [`${name} before its parent`] : []),
+    ...(above?.scope && scope === null ? [`${name} has pods below a scope node`] : []),
+  ];
+}
+
+function wrongLimit({ name: node }: NodeConfig, limit: NodeConfig['limits'][number], seen: Seen): string[] {
+  const { name, windowOwner, amount, guaranteed = 0 } = limit;
+  if (guaranteed > amount) return [`${node}: more of ${name} guaranteed than given`];
+  if (windowOwner === undefined) return guaranteed > 0 ? [`${node}: ${name} guaranteed of nothing`] : [];
+  const owner = seen.get(windowOwner)?.limits.find((each) => each.name === name);
+  if (!owner) return [`${node}: ${windowOwner} has no ${name}`];
+  return owner.windowOwner === undefined ? [] : [`${node}: ${windowOwner} does not own ${name}`];
 }
 
 test('whatever quotas say, a tree is sound: parents first, windows owned by ancestors, good for the engine', () => {

@@ -77,6 +77,20 @@ test('of several quotas one is chosen by name, whatever the others lack', () => 
   ]);
 });
 
+test('a quota that counts by match is not run, and does not make the choice a hard one', () => {
+  const scope = quota('scope', '  match: { tools: [search] }');
+  expect(plan([account, secret, quota('a'), scope])).toMatchObject({ ok: true, plan: { quota: { name: 'a' } } });
+  const asked = plan([account, secret, quota('a'), scope], { namespace: 'default', name: 'scope' });
+  expect(problemsOf(asked)).toBe(
+    'GLMQuota default/scope: counts calls of other quotas by spec.match; choose one without match',
+  );
+});
+
+test('whoever runs it may use every class', () => {
+  const decision = plan([account, secret, quota('team', '  priority: { max: System }')]);
+  expect(decision).toMatchObject({ ok: true, plan: { quota: { calls: { class: { max: 'System' } } }, warnings: [] } });
+});
+
 test('a catalog of the user’s extends the shipped one', () => {
   const catalog = `${head}GLMCatalog
 metadata: { name: mine }

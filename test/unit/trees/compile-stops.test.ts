@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { compileTrees } from '#operator/trees/compile.ts';
 import type { CompileInput } from '#operator/trees/terms.ts';
+import { validateTree } from '#sidecar/engine/tree-bounds.ts';
 import { account, catalog, HOUR_MS, inForce, nodeOf, quota, world } from './world.ts';
 
 const NOW_MS = Date.parse('2026-11-21T10:00:00Z');
@@ -52,6 +53,26 @@ describe('schedules', () => {
     const next = stops.find(({ fromMs }) => fromMs > NOW_MS);
     const fromMs = Date.parse('2026-11-21T21:00:00Z');
     expect(next).toEqual({ name: 'night', fromMs, untilMs: fromMs + 8 * HOUR_MS, except: ['System'] });
+  });
+
+  test('share what a node may have, so that no number of them breaks a tree', () => {
+    const schedules = Array.from({ length: 16 }, (_, hour) => ({
+      name: `h${hour}`,
+      from: `${10 + (hour % 9)}:00`,
+      to: '09:30',
+    }));
+    const stops = stopsOf(compile({ schedules }));
+    expect(new Set(stops.map(({ name }) => name)).size).toBe(16);
+    expect(stops.length).toBeLessThanOrEqual(100);
+    const peaks = Array.from({ length: 32 }, (_, row) => ({
+      ...peak[0]!,
+      fromMinute: row * 45,
+      toMinute: row * 45 + 30,
+    }));
+    const dense = { ...catalog, schedule: { ...catalog.schedule, peak: peaks } };
+    const vendors = schedules.map(({ name }) => ({ name, when: 'VendorPeak' }));
+    const compiled = compile({ schedules: vendors }, { catalogs: new Map([['default', dense]]) });
+    validateTree(compiled.accounts.get('glm/max')!.tree!);
   });
 
   test('by the vendor’s hours follow the catalog of the account', () => {

@@ -21,10 +21,10 @@ describe('model nodes (M1)', () => {
       ],
     ],
     [
-      'have their own bounds where they are named',
+      'have their own bounds where they are named, and start within them',
       { concurrency: { mode: 'Adaptive', min: 3, max: 8 }, modelConcurrency: [{ model: 'glm-5.3', max: 2, start: 1 }] },
       [
-        { concurrency: 2, adaptive: { min: 2, start: 1 } },
+        { concurrency: 2, adaptive: { min: 2, start: 2 } },
         { concurrency: 8, adaptive: { min: 3, start: 3 } },
       ],
     ],

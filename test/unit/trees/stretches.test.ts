@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { createCalendar } from '#operator/trees/calendar.ts';
 import { isPeak } from '#sidecar/catalog/schedule.ts';
-import { stretchesOf, type WeeklyHours } from '#operator/trees/stretches.ts';
+import { stretchesOf as compileStretches, type WeeklyHours } from '#operator/trees/stretches.ts';
 
+const stretchesOf = (weekly: WeeklyHours, nowMs: number) => compileStretches(weekly, 64, nowMs);
 const at = (text: string): number => Date.parse(text);
 const iso = (ms: number | null | undefined): string | null => (ms === null ? null : new Date(ms!).toISOString());
 const EVERY_DAY = [1, 2, 3, 4, 5, 6, 7];
@@ -111,12 +112,32 @@ describe('a block of stretches', () => {
     expect(wrong).toEqual([]);
   });
 
+  test.each([1, 2, 4, 12])('of %i wanted stretches is shorter, and complete all the same', (wanted) => {
+    const now = at('2026-11-21T10:00:00Z');
+    const { stretches, staleAtMs } = compileStretches(NIGHT, wanted, now);
+    expect(stretches.length).toBeLessThanOrEqual(wanted + 2);
+    expect(stretches.at(-1)!.untilMs).toBeGreaterThan(staleAtMs);
+    const nights = stretchesOf(NIGHT, now).stretches.filter(
+      ({ fromMs, untilMs }) => untilMs! > now && fromMs < staleAtMs,
+    );
+    expect(stretches).toEqual(expect.arrayContaining(nights));
+  });
+
+  test('begins with the night that began before it', () => {
+    const { staleAtMs } = stretchesOf(NIGHT, at('2026-11-21T10:00:00Z'));
+    const [first] = stretchesOf(NIGHT, staleAtMs).stretches;
+    expect([iso(first?.fromMs), iso(first?.untilMs)]).toEqual([
+      iso(staleAtMs - 2 * 3_600_000),
+      iso(staleAtMs + 6 * 3_600_000),
+    ]);
+  });
+
   test('is remembered by the calendar while it is good', () => {
     const calendar = createCalendar();
-    const first = calendar.stretches(NIGHT, at('2026-11-21T10:00:00Z'));
-    expect(calendar.stretches(NIGHT, at('2026-11-21T11:00:00Z'))).toBe(first);
-    expect(calendar.stretches(NIGHT, first.staleAtMs)).not.toBe(first);
-    expect(calendar.stretches(NIGHT, at('2026-11-01T10:00:00Z')).stretches[0]!.fromMs).toBeLessThan(
+    const first = calendar.stretches(NIGHT, 64, at('2026-11-21T10:00:00Z'));
+    expect(calendar.stretches(NIGHT, 64, at('2026-11-21T11:00:00Z'))).toBe(first);
+    expect(calendar.stretches(NIGHT, 64, first.staleAtMs)).not.toBe(first);
+    expect(calendar.stretches(NIGHT, 64, at('2026-11-01T10:00:00Z')).stretches[0]!.fromMs).toBeLessThan(
       first.stretches[0]!.fromMs,
     );
   });
