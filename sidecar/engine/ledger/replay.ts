@@ -105,7 +105,7 @@ export class Replay {
   }
 
   #lose(): void {
-    this.counts.gaps += 1;
+    if (this.#model !== null) this.counts.gaps += 1;
     this.#model = null;
     this.#parts = [];
   }
