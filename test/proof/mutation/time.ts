@@ -59,7 +59,6 @@ export const TIME: readonly Mutant[] = [
       '',
       ['leases', 'guards'],
     ],
-    ['records too old for a settlement go', 'if #old > 0 then', 'if false then', 'guards'],
     ['finished ids go', 'if #finished > 0 then', 'if false then', 'guards'],
   ]),
   ...mutants('T4', 'cancel', [

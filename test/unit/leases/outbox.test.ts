@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import type { AcquireRequest, Amounts, Settlement } from '#sidecar/engine/terms.ts';
+import type { AcquireRequest, Settlement } from '#sidecar/engine/terms.ts';
+import type { Amounts } from '#sidecar/engine/tree-terms.ts';
 import { type Lease, leaseOf, localLeaseOf } from '#sidecar/leases/lease-state.ts';
 import { NO_AMOUNTS, plus } from '#sidecar/leases/tally.ts';
 import { Outbox } from '#sidecar/leases/outbox.ts';
