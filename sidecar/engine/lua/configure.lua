@@ -209,16 +209,22 @@ local function in_chunks(items, size, visit)
   for first = 1, #items, size do visit(unpack(items, first, math.min(first + size - 1, #items))) end
 end
 
--- Whether any call may be counted on other nodes than before.
-local function paths_differ(old, nodes, order)
+local function path_text(config)
+  return table.concat(config[NODE_PATH], '\n')
+end
+
+local function route_text(config)
+  return path_text(config) .. '\0' .. pack(config[NODE_SCOPE])
+end
+
+-- Whether the nodes are others than before, or what `text` says of one.
+local function nodes_differ(old, nodes, order, text)
   local before = 0
   for field, packed in pairs(old) do
     if string.sub(field, 1, 2) == 'n:' then
       before = before + 1
       local node = nodes[string.sub(field, 3)]
-      if not node or table.concat(unpack_record(packed)[NODE_PATH], '\n') ~= table.concat(node[NODE_PATH], '\n') then
-        return true
-      end
+      if not node or text(unpack_record(packed)) ~= text(node) then return true end
     end
   end
   return before ~= #order
@@ -268,7 +274,7 @@ local function configure(KEYS, ARGV)
   local old = read_old(call)
   local same_leader = tree and tree[4] == revision[1] and tree[5] == revision[2]
   local path_generation = revision[3]
-  if same_leader and not paths_differ(old, nodes, order) then path_generation = tree[TREE_PATH_GENERATION] end
+  if same_leader and not nodes_differ(old, nodes, order, path_text) then path_generation = tree[TREE_PATH_GENERATION] end
   fields[#fields + 1], fields[#fields + 2] = 'o', pack(order)
   fields[#fields + 1], fields[#fields + 2] = 'j', as_text
   fields[#fields + 1], fields[#fields + 2] = 't', pack({ account[1], account[2], account[3], revision[1], revision[2],
@@ -283,7 +289,11 @@ local function configure(KEYS, ARGV)
   remember_uses(call, nodes, remembered)
   call.checkpoint = call.fresh and #remembered > 0
   recount_guarantees(call, nodes, order)
-  queue.wake_all(call)
+  if call.meta.waiting > 0 and nodes_differ(old, nodes, order, route_text) then
+    queue.release_all(call)
+  else
+    queue.wake_all(call)
+  end
   conclude(call)
   local buried = bury_nodes(call, nodes)
   save(call)

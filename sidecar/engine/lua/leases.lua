@@ -20,6 +20,12 @@ local function write_lease(call, id, lease)
   redis.call('HSET', call.keys.leases, id, encode_lease(lease))
 end
 
+-- A lease that was not there. A record of its id that was too old for anything must not be pruned in its place.
+local function add_lease(call, id, lease)
+  redis.call('ZREM', call.keys.late, id)
+  write_lease(call, id, lease)
+end
+
 local function extend(call, id)
   redis.call('ZADD', call.keys.expiries, int(call.meta.now_ms + TTL_MS), id)
 end

@@ -110,12 +110,13 @@ function queue.bottleneck_at(call, x)
   return bottleneck
 end
 
-function queue.park(call, sub, record, x)
+-- `tag`: its place there, if it keeps one.
+function queue.park(call, sub, record, x, tag)
   call.changed = true
   local flow = queue.flow_of(call, record.flow)
   lift_sub(call, sub, record)
   record.x = x
-  record.tag = math.max(queue.bottleneck_at(call, x).v, flow.locals[x] or 0)
+  record.tag = tag or math.max(queue.bottleneck_at(call, x).v, flow.locals[x] or 0)
   redis.call('ZADD', call.keys.parked, 0, parked_member(sub, record))
   queue.score_flow(call, record.flow, flow)
   queue.review_guard(call, sub, x)
@@ -138,10 +139,10 @@ function queue.wake(call, x, by_timer)
   for _, each in ipairs(call.wakes) do
     if each.x == x then return end
   end
-  if not lex_range(call.keys.parked, x, 'LIMIT', 0, 1)[1] then return end
   local wake = { x = x, tag = -1, birth = -1 }
   if by_timer then wake.tag, wake.birth = bottleneck.tag, bottleneck.birth end
   bottleneck.tag, bottleneck.birth = -1, -1
+  if not lex_range(call.keys.parked, x, 'LIMIT', 0, 1)[1] then return end
   call.wakes[#call.wakes + 1] = wake
 end
 
@@ -165,6 +166,14 @@ function queue.wake_all(call)
   end
   table.sort(xs)
   for _, x in ipairs(xs) do queue.wake(call, x) end
+end
+
+-- Calls are counted on other nodes than before: nobody is parked where it may not pass any more.
+function queue.release_all(call)
+  for _, member in ipairs(redis.call('ZRANGE', call.keys.parked, 0, -1)) do
+    local sub = string.match(member, '^[^%z]*%z[^%z]*%z[^%z]*%z(.*)$')
+    queue.make_runnable(call, sub, queue.sub_of(call, sub))
+  end
 end
 
 -- One waiter fewer. If it was the first, the next one of its sub-queue is looked at.
