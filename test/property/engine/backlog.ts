@@ -14,6 +14,8 @@ export class Backlog {
   readonly model = new Model();
   /** Names of the streams in the order of their grants. */
   readonly granted: string[] = [];
+  /** The same by the calls' ids. */
+  readonly grantedIds: string[] = [];
   readonly #streams = new Map<string, string>();
   readonly #inFlight: string[] = [];
   #calls = 0;
@@ -79,6 +81,7 @@ export class Backlog {
 
   #note(id: string): void {
     this.granted.push(this.nameOf(id));
+    this.grantedIds.push(id);
     this.#inFlight.push(id);
   }
 }
