@@ -4,7 +4,8 @@
  */
 import { ENGINE_CONSTANTS } from '../constants.ts';
 import type { Model } from '../model.ts';
-import type { AcquireRequest, Denied, Grant, Settlement, TreeConfig, Verdict } from '../terms.ts';
+import type { AcquireRequest, Denied, Grant, Settlement, Verdict } from '../terms.ts';
+import type { TreeConfig } from '../tree-terms.ts';
 import { ask, leaseNames } from './replay.ts';
 import type { Governing, History, HistoryCall, HistoryEvent } from './history.ts';
 

@@ -2,7 +2,8 @@ import { expect, test } from 'vitest';
 import { historyOf } from '#sidecar/engine/ledger/history.ts';
 import { whatIf, type WhatIf } from '#sidecar/engine/ledger/what-if.ts';
 import type { Change } from '#sidecar/engine/ledger/simulation.ts';
-import type { AcquireRequest, NodeConfig, Verdict } from '#sidecar/engine/terms.ts';
+import type { AcquireRequest, Verdict } from '#sidecar/engine/terms.ts';
+import type { NodeConfig } from '#sidecar/engine/tree-terms.ts';
 import { limit, node, request, settlement } from '#test/support/engine.ts';
 import { useLedger } from './ledger-fixture.ts';
 
