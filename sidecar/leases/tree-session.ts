@@ -60,7 +60,7 @@ export class TreeSession implements Disposable {
     const local = new LocalStarts({ view, leases, clock, log, metrics });
     const watch = new StoreWatch({
       clock,
-      probe: (signal) => engine.tick(signal),
+      probe: (signal) => this.#pulse.probe(signal),
       onBack: (downForMs) => local.back(downForMs),
     });
     const engine = meterEngine(opened.engine, { clock, metrics, store: watch });
@@ -83,7 +83,7 @@ export class TreeSession implements Disposable {
     this.#outbox = outbox;
     this.#room = room;
     const onLost = (lease: Lease): void => this.#lose(lease);
-    this.#pulse = new Pulse({ engine, opened, owner, view, leases, room, registrar, clock, log, onLost });
+    this.#pulse = new Pulse({ engine, opened, owner, view, leases, room, registrar, store: watch, clock, log, onLost });
     const limit = { ms: CONNECT_WAIT_MS, what: 'connecting to Redis' };
     const connecting = withDeadline(clock, limit, (signal) => opened.ready(signal));
     const books = { view, leases, outbox, room, registrar, local, watch };

@@ -61,7 +61,7 @@ const configuration: readonly Mutant[] = [
   ...mutants('W6', 'acquire', [
     ['no higher class than the path allows', 'math.max(request.class, path.class)', 'request.class', 'queue'],
   ]),
-  ...mutants('W6', 'leases', [
+  ...mutants('W6', 'paths', [
     [
       'a missing attribute matches unless told to skip',
       "if value == '' then return unset_matches end",

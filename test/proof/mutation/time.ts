@@ -59,13 +59,9 @@ export const TIME: readonly Mutant[] = [
       '',
       ['leases', 'guards'],
     ],
-    ['records too old for a settlement go', 'for _, id in ipairs(old) do', 'for _, id in ipairs({}) do', 'guards'],
-    [
-      'an id that is granted again is kept',
-      'if packed and decode_lease(packed).v == 0 then',
-      'if packed then',
-      'guards',
-    ],
+    ['records too old for a settlement go', 'if #old > 0 then', 'if false then', 'guards'],
+    ['an id that is granted again is kept', "  redis.call('ZREM', call.keys.late, id)
+  write_lease", '  write_lease', 'guards'],
     ['finished ids go', 'if #finished > 0 then', 'if false then', 'guards'],
   ]),
   ...mutants('T4', 'cancel', [

@@ -19,10 +19,12 @@ export interface ProofRow {
 /** Where the rows of a run are collected; unset: nobody collects. */
 const ROWS = process.env['GLMQUOTA_PROOF_ROWS'];
 
-/** Does nothing outside of `npm run proof`. */
+/** Prints the row; under `npm run proof` it is collected and drawn. */
 export function writeProof(proof: Proof & Pick<ProofRow, 'name' | 'limit' | 'bound'>): void {
-  if (!isFull || ROWS === undefined) return;
   const { name, limit, bound, calls } = proof;
+  const of = limit === null ? 'no limit' : `limit ${limit}`;
+  console.log(`proof ${name}: ${proof.peak} in flight at once, ${of}, bound ${bound}, ${calls.length} calls`);
+  if (!isFull || ROWS === undefined) return;
   const row: ProofRow = { name, limit, bound, peak: proof.peak, calls: calls.length };
   writeFileSync(join(ROWS, `${name}.json`), JSON.stringify(row));
   mkdirSync(RESULTS, { recursive: true });

@@ -2,8 +2,18 @@
 import { connectRedis, type RedisConnection, type RedisSettings } from '#sidecar/engine/connect.ts';
 import { type CuttingProxy, startProxy } from '#test/support/redis-proxy.ts';
 import { startRedis, type TestRedis, type TestRedisOptions } from '#test/support/redis.ts';
-import { type Replicated, startReplicated } from '#test/support/redis-topologies.ts';
-import type { TopologyOptions } from '#test/support/redis-stage.ts';
+import { startCluster, type TestCluster } from '#test/support/redis-cluster.ts';
+import {
+  ASKER,
+  type Replicated,
+  type Sentinels,
+  startReplicated,
+  startSentinels,
+} from '#test/support/redis-topologies.ts';
+import { OPERATOR, type TopologyOptions } from '#test/support/redis-stage.ts';
+import { setTreeUser, treePassword } from '#operator/tree-users.ts';
+import { treeUser } from '#sidecar/engine/acl.ts';
+import { TREE_KEY } from './tree.ts';
 
 const CONNECT_MS = 30_000;
 
@@ -61,6 +71,46 @@ export interface ReplicatedStore extends Store {
 export async function openReplicated(options: TopologyOptions = {}): Promise<ReplicatedStore> {
   await using stack = new AsyncDisposableStack();
   const topology = stack.use(await startReplicated(options));
+  const operator = stack.use(await connectOperator(settingsOf(topology.url)));
+  const owned = stack.move();
+  return {
+    topology,
+    operator,
+    settings: () => settingsOf(topology.url),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+export interface SentinelStore extends Store {
+  readonly topology: Sentinels;
+}
+
+const USERS_KEY = 'the key of all tree users';
+
+/** Three Sentinels, users of their own, and a user for the tree on every server: users are not replicated (rule F2). */
+export async function openSentinels(): Promise<SentinelStore> {
+  await using stack = new AsyncDisposableStack();
+  const topology = stack.use(await startSentinels({ acl: true }));
+  for (const server of topology.servers) await setTreeUser(topology.admin(server), TREE_KEY, USERS_KEY);
+  const operator = stack.use(await connectOperator(settingsOf(topology.url, { ...OPERATOR, sentinel: ASKER })));
+  const user = { username: treeUser(TREE_KEY), password: treePassword(USERS_KEY, TREE_KEY), sentinel: ASKER };
+  const owned = stack.move();
+  return {
+    topology,
+    operator,
+    settings: () => settingsOf(topology.url, user),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+export interface ClusterStore extends Store {
+  readonly topology: TestCluster;
+}
+
+/** Three masters. */
+export async function openCluster(): Promise<ClusterStore> {
+  await using stack = new AsyncDisposableStack();
+  const topology = stack.use(await startCluster());
   const operator = stack.use(await connectOperator(settingsOf(topology.url)));
   const owned = stack.move();
   return {
