@@ -4,7 +4,8 @@ import { createSidecarEngine } from '#sidecar/engine/client.ts';
 import { noticeChannel } from '#sidecar/engine/keys.ts';
 import type { Notice, SidecarEngine } from '#sidecar/engine/port.ts';
 import { parseNotice } from '#sidecar/engine/replies.ts';
-import type { Grant, NodeConfig } from '#sidecar/engine/terms.ts';
+import type { Grant } from '#sidecar/engine/terms.ts';
+import type { NodeConfig } from '#sidecar/engine/tree-terms.ts';
 import { limit, node } from '#test/support/engine.ts';
 import { newId } from '#sidecar/base/ids.ts';
 import type { Metric } from '../report.ts';
@@ -40,10 +41,38 @@ export async function benchScale(section: Section): Promise<readonly Metric[]> {
   const crowd = `one slot, ${WAITERS_EACH} waiters an owner, seen by one client on loopback; the value is that of the largest crowd`;
   const plain = { goal: null, better: 'lower' } as const;
   return [
-    { id: 'engine.depth_p50_ms', ...plain, unit: 'ms', value: depths['depth 6']!, peers: depths, method: `acquire at depth 6, beside 1 and 3; ${levels}` },
-    { id: 'engine.depth_server_us', ...plain, unit: 'µs', value: server['depth 6']!, peers: server, method: `time in Redis, mean of acquire and settle, by INFO commandstats; ${levels}` },
-    { id: 'engine.waiters_settle_p50_ms', ...plain, unit: 'ms', value: last(settles), peers: settles, method: `settle that hands its slot on; ${crowd}` },
-    { id: 'engine.waiters_beat_p50_ms', ...plain, unit: 'ms', value: last(beats), peers: beats, method: `beat of an owner for its ${WAITERS_EACH} waiters; ${crowd}` },
+    {
+      id: 'engine.depth_p50_ms',
+      ...plain,
+      unit: 'ms',
+      value: depths['depth 6']!,
+      peers: depths,
+      method: `acquire at depth 6, beside 1 and 3; ${levels}`,
+    },
+    {
+      id: 'engine.depth_server_us',
+      ...plain,
+      unit: 'µs',
+      value: server['depth 6']!,
+      peers: server,
+      method: `time in Redis, mean of acquire and settle, by INFO commandstats; ${levels}`,
+    },
+    {
+      id: 'engine.waiters_settle_p50_ms',
+      ...plain,
+      unit: 'ms',
+      value: last(settles),
+      peers: settles,
+      method: `settle that hands its slot on; ${crowd}`,
+    },
+    {
+      id: 'engine.waiters_beat_p50_ms',
+      ...plain,
+      unit: 'ms',
+      value: last(beats),
+      peers: beats,
+      method: `beat of an owner for its ${WAITERS_EACH} waiters; ${crowd}`,
+    },
   ];
 }
 

@@ -3,7 +3,8 @@ import { treeKeyOf } from '#operator/trees/names.ts';
 import { newId } from '#sidecar/base/ids.ts';
 import type { SidecarSnapshot } from '#sidecar/control/terms.ts';
 import { createAdminEngine } from '#sidecar/engine/client.ts';
-import type { AcquireRequest, Amounts, NodeConfig, Settlement, TreeKey } from '#sidecar/engine/terms.ts';
+import type { AcquireRequest, Settlement } from '#sidecar/engine/terms.ts';
+import type { Amounts, NodeConfig, TreeKey } from '#sidecar/engine/tree-terms.ts';
 import { node } from '#test/support/engine.ts';
 import { MODEL, treeOf, type World } from '../world.ts';
 
@@ -15,18 +16,11 @@ export interface EngineTree {
 }
 
 /** Nodes of the models, which every call counts on as well. */
-export const MODEL_NODES: readonly NodeConfig[] = [
-  node(`model:${MODEL}`, 'account'),
-  node('model:other', 'account'),
-];
+export const MODEL_NODES: readonly NodeConfig[] = [node(`model:${MODEL}`, 'account'), node('model:other', 'account')];
 
 const GENERATION = 1;
 
-export async function openEngineTree(
-  world: World,
-  name: string,
-  nodes: readonly NodeConfig[],
-): Promise<EngineTree> {
+export async function openEngineTree(world: World, name: string, nodes: readonly NodeConfig[]): Promise<EngineTree> {
   const account = { namespace: 'bench', name, uid: `uid-${name}` };
   const key = treeKeyOf(account);
   const revision = { leaseCreatedMs: 0, transitions: 0, generation: GENERATION };

@@ -1,7 +1,7 @@
 /** Guards of who decides (W1 to W6, F1, L2, inv-I5), each found missing a test by `test/proof/mutation`. */
 import { expect, test } from 'vitest';
 import { functionKeys } from '#sidecar/engine/keys.ts';
-import { MAX_AMOUNT } from '#sidecar/engine/terms.ts';
+import { MAX_AMOUNT } from '#sidecar/engine/tree-terms.ts';
 import { limit, node, NOTHING, ONE, request, settlement, START_MS } from '#test/support/engine.ts';
 import { useEngine } from './fixture.ts';
 import { MODELS, ref, useWaiting, WAIT } from './waiting-fixture.ts';

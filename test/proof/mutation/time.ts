@@ -60,8 +60,12 @@ export const TIME: readonly Mutant[] = [
       ['leases', 'guards'],
     ],
     ['records too old for a settlement go', 'if #old > 0 then', 'if false then', 'guards'],
-    ['an id that is granted again is kept', "  redis.call('ZREM', call.keys.late, id)
-  write_lease", '  write_lease', 'guards'],
+    [
+      'an id that is granted again is kept',
+      "  redis.call('ZREM', call.keys.late, id)\n  write_lease",
+      '  write_lease',
+      'guards',
+    ],
     ['finished ids go', 'if #finished > 0 then', 'if false then', 'guards'],
   ]),
   ...mutants('T4', 'cancel', [
