@@ -34,7 +34,7 @@ test('inv-I2, inv-L1, inv-L4 the engine answers every call as the model does, co
       }
       await drain(twin);
     }),
-    runParameters(300),
+    runParameters(1000),
   );
   console.log(`${checked} states checked`);
   expect(checked).toBeGreaterThan(0);
