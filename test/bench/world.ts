@@ -46,6 +46,8 @@ export interface BenchTree {
 export interface World extends AsyncDisposable {
   readonly redisVersion: string;
   readonly redis: RedisConnection;
+  /** Of Redis, on 127.0.0.1. */
+  readonly port: number;
   /** Origin of the simulator. */
   readonly vendor: string;
   readonly control: SimulatorControl;
@@ -66,6 +68,7 @@ export async function openWorld(trees: readonly TreeOptions[]): Promise<World> {
   return {
     redisVersion: /redis_version:(\S+)/.exec(await redis.redis.info('server'))?.[1] ?? 'unknown',
     redis,
+    port: server.port,
     vendor: vendor.url,
     control: new SimulatorControl(vendor.controlUrl),
     trees: opened,

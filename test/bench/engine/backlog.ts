@@ -153,7 +153,15 @@ function metricsOf(runs: Backlog['runs'], handoffs: Handoffs, { callers, tenants
       method: `the same over the ${callers} callers, who are served ${Math.round(startedWithin(ours).length / callers)} times each`,
       peers: peers((run) => fairness(run, callers, (caller) => caller)),
     },
-    { id: 'engine.handoff_p50_ms', value: told50, unit: 'ms', goal: null, better: 'lower', method: handoff, peers: work(0.5) },
+    {
+      id: 'engine.handoff_p50_ms',
+      value: told50,
+      unit: 'ms',
+      goal: null,
+      better: 'lower',
+      method: handoff,
+      peers: work(0.5),
+    },
     {
       id: 'engine.handoff_p99_ms',
       value: quantile(told, 0.99),

@@ -26,7 +26,9 @@ const { TTL_MS, BEAT_MS } = ENGINE_CONSTANTS;
 export async function benchCrash(section: Section): Promise<readonly Metric[]> {
   const { log, quick } = section;
   const trials = quick ? QUICK_TRIALS : FULL_TRIALS;
-  log(`crash: ${trials} holders on a tree each are killed and their slots waited for, about ${(TTL_MS + BEAT_MS) / 1000 + trials} s`);
+  log(
+    `crash: ${trials} holders on a tree each are killed and their slots waited for, about ${(TTL_MS + BEAT_MS) / 1000 + trials} s`,
+  );
   await using folder = await temporaryFolder('glmquota-bench-crash-');
   const afterMs = await Promise.all(
     Array.from({ length: trials }, (_, index) => returned(section, index, folder.path)),
@@ -66,7 +68,11 @@ async function returned({ world, log }: Section, index: number, folder: string):
   const lease = await granted;
   const tookMs = performance.now() - killedMs;
   log(`crash, trial ${index + 1}: the slot was back after ${(tookMs / 1000).toFixed(2)} s`);
-  await lease.settle({ outcome: 'neverSent', usage: { inputTokens: 0, cachedTokens: 0, outputTokens: 0 }, responseModel: null });
+  await lease.settle({
+    outcome: 'neverSent',
+    usage: { inputTokens: 0, cachedTokens: 0, outputTokens: 0 },
+    responseModel: null,
+  });
   return tookMs;
 }
 

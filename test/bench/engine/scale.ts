@@ -40,10 +40,38 @@ export async function benchScale(section: Section): Promise<readonly Metric[]> {
   const crowd = `one slot, ${WAITERS_EACH} waiters an owner, seen by one client on loopback; the value is that of the largest crowd`;
   const plain = { goal: null, better: 'lower' } as const;
   return [
-    { id: 'engine.depth_p50_ms', ...plain, unit: 'ms', value: depths['depth 6']!, peers: depths, method: `acquire at depth 6, beside 1 and 3; ${levels}` },
-    { id: 'engine.depth_server_us', ...plain, unit: 'µs', value: server['depth 6']!, peers: server, method: `time in Redis, mean of acquire and settle, by INFO commandstats; ${levels}` },
-    { id: 'engine.waiters_settle_p50_ms', ...plain, unit: 'ms', value: last(settles), peers: settles, method: `settle that hands its slot on; ${crowd}` },
-    { id: 'engine.waiters_beat_p50_ms', ...plain, unit: 'ms', value: last(beats), peers: beats, method: `beat of an owner for its ${WAITERS_EACH} waiters; ${crowd}` },
+    {
+      id: 'engine.depth_p50_ms',
+      ...plain,
+      unit: 'ms',
+      value: depths['depth 6']!,
+      peers: depths,
+      method: `acquire at depth 6, beside 1 and 3; ${levels}`,
+    },
+    {
+      id: 'engine.depth_server_us',
+      ...plain,
+      unit: 'µs',
+      value: server['depth 6']!,
+      peers: server,
+      method: `time in Redis, mean of acquire and settle, by INFO commandstats; ${levels}`,
+    },
+    {
+      id: 'engine.waiters_settle_p50_ms',
+      ...plain,
+      unit: 'ms',
+      value: last(settles),
+      peers: settles,
+      method: `settle that hands its slot on; ${crowd}`,
+    },
+    {
+      id: 'engine.waiters_beat_p50_ms',
+      ...plain,
+      unit: 'ms',
+      value: last(beats),
+      peers: beats,
+      method: `beat of an owner for its ${WAITERS_EACH} waiters; ${crowd}`,
+    },
   ];
 }
 
@@ -120,7 +148,7 @@ async function withWaiters(section: Section, waiters: number): Promise<{ settleM
 interface Crowd {
   readonly engine: SidecarEngine;
   readonly pushes: Pushes;
-  ask(owner: string): Promise<{ readonly id: string }>;
+  readonly ask: (owner: string) => Promise<{ readonly id: string }>;
   readonly waiting: ReadonlyMap<string, Set<string>>;
 }
 

@@ -15,18 +15,11 @@ export interface EngineTree {
 }
 
 /** Nodes of the models, which every call counts on as well. */
-export const MODEL_NODES: readonly NodeConfig[] = [
-  node(`model:${MODEL}`, 'account'),
-  node('model:other', 'account'),
-];
+export const MODEL_NODES: readonly NodeConfig[] = [node(`model:${MODEL}`, 'account'), node('model:other', 'account')];
 
 const GENERATION = 1;
 
-export async function openEngineTree(
-  world: World,
-  name: string,
-  nodes: readonly NodeConfig[],
-): Promise<EngineTree> {
+export async function openEngineTree(world: World, name: string, nodes: readonly NodeConfig[]): Promise<EngineTree> {
   const account = { namespace: 'bench', name, uid: `uid-${name}` };
   const key = treeKeyOf(account);
   const revision = { leaseCreatedMs: 0, transitions: 0, generation: GENERATION };
