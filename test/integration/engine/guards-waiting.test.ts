@@ -1,6 +1,7 @@
 /** Guards of the waiting room's order (Q1 to Q9), each found missing a test by `test/proof/mutation`. */
 import { expect, test } from 'vitest';
-import type { Grant, NodeConfig } from '#sidecar/engine/terms.ts';
+import type { Grant } from '#sidecar/engine/terms.ts';
+import type { NodeConfig } from '#sidecar/engine/tree-terms.ts';
 import { limit, node, NOTHING, ONE, request, settlement, START_MS } from '#test/support/engine.ts';
 import { useEngine } from './fixture.ts';
 import { useOwners } from './waiting-fixture.ts';
