@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { configKey } from '#sidecar/engine/keys.ts';
 import { isFull } from './mode.ts';
 import { peak } from './stand/oracle.ts';
+import { passed } from './stand/passed.ts';
 import { momentOf, Stand } from './stand/stand.ts';
 import { openCluster, openSentinels, type Store } from './stand/stores.ts';
 import { TREE_KEY } from './stand/tree.ts';
@@ -51,7 +52,7 @@ test.concurrent('F5 F6 a slot moves through the cluster under load, with stale r
     const migration = await topology.migrate(key, target);
     // Half of its keys are on either side for a while.
     await migration.moveKeys(4);
-    await more(stand, 0);
+    await passed(1500);
     await migration.moveKeys();
     await migration.finish({ quietly: round % 2 === 0 });
     await more(stand, 20);
