@@ -6,8 +6,8 @@ import { roll, totalOf, type ModelNode, type ModelWindow, type World } from './m
 import { intervalOf } from './model-pace.ts';
 import { calendarsOf, changedNodes, nextConfig } from './model-revision.ts';
 import type { ModelTree } from './model-tree.ts';
-import { windowKey } from './tree.ts';
-import type { LimitConfig, NodeConfig, Revision, TreeConfig } from './terms.ts';
+import { ancestry, windowKey } from './tree.ts';
+import type { LimitConfig, NodeConfig, Revision, TreeConfig } from './tree-terms.ts';
 
 /** The tree is as configured from here on; whoever is parked is looked at, for anything may have changed. */
 export function adopt(tree: ModelTree, config: TreeConfig, revision: Revision): void {
@@ -19,7 +19,15 @@ export function adopt(tree: ModelTree, config: TreeConfig, revision: Revision): 
   for (const node of changedNodes(old, config))
     adoptNode(tree.node(node.name), { old: before.get(node.name) ?? null, config: node }, tree);
   if (guaranteesAny(old) || guaranteesAny(config)) rollAll(tree);
-  tree.room.wakeAll();
+  if (old && routesOf(old) !== routesOf(config)) tree.room.releaseAll();
+  else tree.room.wakeAll();
+}
+
+/** Everything that decides on which nodes calls are counted. */
+function routesOf({ nodes }: TreeConfig): string {
+  const configs = new Map(nodes.map((node) => [node.name, node]));
+  const routes = nodes.map((node) => [ancestry(node, configs).map(({ name }) => name), node.scope]);
+  return JSON.stringify(routes.toSorted((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1)));
 }
 
 const guaranteesAny = (config: TreeConfig | null): boolean =>

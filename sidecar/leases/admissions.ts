@@ -2,11 +2,11 @@
 import { AppError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
 import type { AcquireRequest, Denied, Queued, Settlement, SettleReply, Verdict } from '../engine/terms.ts';
-import type { Lease } from './lease-state.ts';
+import type { Moment, Lease } from './lease-state.ts';
 import type { Swapped } from './outbox.ts';
 import { type Asking, Questions, type QuestionsOptions, stale } from './questions.ts';
 import type { Answer, Successor, Told, TreeCall } from './tree-call.ts';
-import { momentOf, type Moment } from './tree-view.ts';
+import { momentOf } from './tree-view.ts';
 import type { News, Parked } from './waiting-room.ts';
 
 export interface AdmissionsOptions extends QuestionsOptions {

@@ -1,5 +1,6 @@
 /** The lease use cases as the proxy and the LeaseService see them. */
-import type { Attributes, CallRecord, DenyReason, NodeName, Outcome, PriorityClass, Warning } from '../engine/terms.ts';
+import type { Attributes, CallRecord, DenyReason, Outcome, Warning } from '../engine/terms.ts';
+import type { NodeName, PriorityClass } from '../engine/tree-terms.ts';
 import type { VendorFailure } from '../glm/terms.ts';
 
 /** Tokens as the vendor reports them, cached ones apart from the other input. */

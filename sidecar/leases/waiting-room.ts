@@ -8,7 +8,8 @@ import type { Queued } from '../engine/terms.ts';
 import type { LeaseEngine } from './metered-engine.ts';
 import type { WaitingCall } from './terms.ts';
 import type { TreeCall } from './tree-call.ts';
-import { momentOf, type Moment } from './tree-view.ts';
+import type { Moment } from './lease-state.ts';
+import { momentOf } from './tree-view.ts';
 
 export type News =
   | Notice

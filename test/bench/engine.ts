@@ -1,7 +1,8 @@
 /** `engine.*`: how fast Redis decides, and whether the vendor ever sees a call too many. */
 import { createSidecarEngine } from '#sidecar/engine/client.ts';
 import { newId } from '#sidecar/base/ids.ts';
-import type { AcquireRequest, Amounts, Settlement } from '#sidecar/engine/terms.ts';
+import type { AcquireRequest, Settlement } from '#sidecar/engine/terms.ts';
+import type { Amounts } from '#sidecar/engine/tree-terms.ts';
 import { chatCall, medianOf, runLoad } from './blocks.ts';
 import { startSidecar, unpackImage } from './image.ts';
 import { report, type Metric } from './report.ts';

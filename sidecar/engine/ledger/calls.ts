@@ -4,7 +4,8 @@ import type { LedgerCall } from './terms.ts';
 import type { Packed } from './msgpack.ts';
 import * as replies from '../replies.ts';
 import { parseRecord } from '../requests.ts';
-import { PRIORITY_CLASSES, type AcquireRequest, type Amounts, type Settlement } from '../terms.ts';
+import { type AcquireRequest, type Settlement } from '../terms.ts';
+import { PRIORITY_CLASSES, type Amounts } from '../tree-terms.ts';
 import { parseTree } from '../tree-text.ts';
 
 /** The texts of ARGV, one after the other. */

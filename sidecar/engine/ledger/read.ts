@@ -5,7 +5,7 @@ import { guarded } from '../caller.ts';
 import { functionKeys } from '../keys.ts';
 import { decodeEntry, type RawEntry } from './entries.ts';
 import type { LedgerEntry } from './terms.ts';
-import type { TreeKey } from '../terms.ts';
+import type { TreeKey } from '../tree-terms.ts';
 import type { RedisClient } from '../topology.ts';
 
 /** The stream of a tree. */

@@ -103,11 +103,11 @@ function windowOf(struct: Struct, kind: string): object {
       return { t: 'P', shares: twice(struct, () => shareOf(struct)) };
     case 'C': {
       struct.text();
-      const [s, e, u] = struct.times(8, () => struct.double());
+      const [s, e, u] = struct.times(9, () => struct.double());
       return { t: 'C', s, e, u };
     }
     case 'F': {
-      const [, s, e, u] = struct.times(9, () => struct.double());
+      const [, s, e, u] = struct.times(10, () => struct.double());
       return { t: 'F', s, e, u };
     }
     default: {

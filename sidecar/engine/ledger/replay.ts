@@ -35,6 +35,8 @@ export interface ReplayCounts {
 
 /** Told of every call that is compared. */
 export interface ReplayListener {
+  /** The state is known from here on, and whatever was before is of no use. */
+  begins?(make: () => Model): void;
   before?(call: LedgerCall, model: Model, entry: CallEntry): void;
   after?(call: LedgerCall, model: Model, entry: CallEntry): void;
 }
@@ -83,14 +85,16 @@ export class Replay {
   #part(part: LedgerEntry & StateEntry): Difference | null {
     this.#parts.push(part);
     if (!part.isLast) return null;
-    const restored = restoreModel(this.#parts);
+    const parts = this.#parts;
     this.#parts = [];
     const before = this.#model;
-    this.#model = restored;
     if (!before || this.#isBehind) {
       this.#isBehind = false;
+      this.#start(() => restoreModel(parts));
       return null;
     }
+    const restored = restoreModel(parts);
+    this.#model = restored;
     before.clock.look();
     const [ledger, model] = [restored.snapshot(), before.snapshot()];
     if (isDeepStrictEqual(ledger, model)) return null;
@@ -100,12 +104,17 @@ export class Replay {
 
   #begin({ identity, isEmpty }: EpochEntry): void {
     this.counts.epochs += 1;
-    if (isEmpty) this.#model = new Model();
+    if (isEmpty) this.#start(() => new Model());
     this.#model?.clock.restartAs(identity);
   }
 
+  #start(make: () => Model): void {
+    this.#model = make();
+    this.#listener.begins?.(make);
+  }
+
   #lose(): void {
-    this.counts.gaps += 1;
+    if (this.#model !== null) this.counts.gaps += 1;
     this.#model = null;
     this.#parts = [];
   }
@@ -144,7 +153,7 @@ function stateOf({ clock, tree }: Model): Fingerprint {
 }
 
 /** What the model answers; undefined: it says nothing to such a call. */
-function ask(model: Model, call: LedgerCall): unknown {
+export function ask(model: Model, call: LedgerCall): unknown {
   switch (call.op) {
     case 'acquire':
       return model.acquire(call.request);
@@ -158,7 +167,7 @@ function ask(model: Model, call: LedgerCall): unknown {
       return model.cancel(call.id, call);
     case 'beat': {
       const { owner, epoch, waiters, leases } = call.request;
-      const named = leases ?? leasesOf(model, owner);
+      const named = leases ?? leaseNames(model, owner);
       return model.beat({ owner, epoch, waiters, leases: named.map((lease) => ({ ...lease, epoch: 0 })) });
     }
     case 'register':
@@ -191,7 +200,8 @@ function govern(model: Model, call: Governing): unknown {
   }
 }
 
-function leasesOf({ tree }: Model, owner: string): readonly { readonly id: string; readonly fence: number }[] {
+/** The live leases of an owner. */
+export function leaseNames({ tree }: Model, owner: string): readonly { readonly id: string; readonly fence: number }[] {
   const own = tree.leases.live.filter(({ request }) => request.owner === owner);
   return own.map(({ request: { id }, fence }) => ({ id, fence }));
 }

@@ -8,7 +8,7 @@ import type { Breaker } from '../model-pace.ts';
 import type { ModelTree } from '../model-tree.ts';
 import type { Packed } from './msgpack.ts';
 import type { ChargeRecord, LeaseRecord, NodeRecord, WindowRecord } from './records.ts';
-import { PRIORITY_CLASSES, RESOURCES, type Amounts, type PriorityClass, type Resource } from '../terms.ts';
+import { PRIORITY_CLASSES, RESOURCES, type Amounts, type PriorityClass, type Resource } from '../tree-terms.ts';
 
 /** A period by its serial. */
 interface Known {

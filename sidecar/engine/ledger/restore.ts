@@ -21,7 +21,8 @@ import {
 } from './records.ts';
 import { decodeVerdict } from '../replies.ts';
 import { amountsBy, classAt, resumeNodes, type NamedLease } from './restore-nodes.ts';
-import { RESOURCES, type AcquireRequest } from '../terms.ts';
+import { type AcquireRequest } from '../terms.ts';
+import { RESOURCES } from '../tree-terms.ts';
 import { parseTree } from '../tree-text.ts';
 
 /** The parts of one checkpoint, by key. Fails with code `invalid` for parts that do not fit together. */

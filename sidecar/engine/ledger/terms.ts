@@ -10,16 +10,8 @@ import type {
   RegisterRequest,
   SwapReply,
 } from '../port.ts';
-import type {
-  AcquireRequest,
-  ConfigureReply,
-  NodeName,
-  Revision,
-  Settlement,
-  SettleReply,
-  TreeConfig,
-  Verdict,
-} from '../terms.ts';
+import type { AcquireRequest, ConfigureReply, Settlement, SettleReply, Verdict } from '../terms.ts';
+import type { NodeName, Revision, TreeConfig } from '../tree-terms.ts';
 
 /** One operation of the engine: what it was asked and what it said. */
 export type LedgerCall =

@@ -2,7 +2,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { AppError } from '#sidecar/base/errors.ts';
 import type { AdminEngine, ConfigureOptions } from '#sidecar/engine/port.ts';
-import type { AuditReport, Revision, TreeConfig, TreeSnapshot } from '#sidecar/engine/terms.ts';
+import type { AuditReport, TreeSnapshot } from '#sidecar/engine/terms.ts';
+import type { Revision, TreeConfig } from '#sidecar/engine/tree-terms.ts';
 import { TREE_KEY } from './tree.ts';
 
 const TICK_MS = 1000;

@@ -1,7 +1,7 @@
 /** The tree of the proofs: account → organisation → team, the model beside them; and what a sidecar is told of it. */
 import { hashName } from '#sidecar/base/ids.ts';
 import type { SidecarSnapshot } from '#sidecar/control/terms.ts';
-import type { NodeConfig, Revision, TreeConfig } from '#sidecar/engine/terms.ts';
+import type { NodeConfig, Revision, TreeConfig } from '#sidecar/engine/tree-terms.ts';
 import { defaultCatalog } from '#test/support/default-catalog.ts';
 import { node } from '#test/support/engine.ts';
 import { MODEL } from './load.ts';

@@ -1,5 +1,6 @@
 /** What must hold of the model after every call, whatever happened: it is the definition, so it is checked by itself too. */
 import { deepEqual, ok } from 'node:assert/strict';
+import { ENGINE_CONSTANTS } from '#sidecar/engine/constants.ts';
 import type { Model } from '#sidecar/engine/model.ts';
 import type { ModelTree } from '#sidecar/engine/model-tree.ts';
 
@@ -57,14 +58,18 @@ function checkRoom(tree: ModelTree): void {
   if (room.guard) ok(room.subs.has(room.guard.sub), 'the guard keeps room for nobody');
 }
 
-/** inv-L1 After a call that is done with its work nobody waits who would fit. */
+/**
+ * inv-L1 After a call that is done with its work nobody waits who would fit; but who waits for a share of a window of
+ * which nobody can say when it ends looks again after the guard time.
+ */
 export function checkNobodyFits({ tree }: Model): void {
-  const { room } = tree;
+  const { room, now } = tree;
   const learnt = [...tree.nodes.values()].map((node) => [node, structuredClone(node.learnt)] as const);
   for (const sub of room.subs.values()) {
     const waiter = room.headOf(sub.name);
     const path = waiter && tree.path(waiter.request);
-    if (!path) continue;
+    const againMs = (room.timers.get(sub.parked?.x ?? '') ?? Infinity) - now.logicalMs;
+    if (!path || againMs <= ENGINE_CONSTANTS.GUARD_MS) continue;
     const failings = tree.check(path, { request: waiter.request, class: waiter.class, headOf: sub.name });
     const where = sub.parked ? `parked at ${sub.parked.x}` : 'runnable';
     ok(failings.length > 0, `${waiter.request.id} fits and waits all the same, ${where}`);

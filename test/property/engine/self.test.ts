@@ -4,14 +4,19 @@ import { expect, test } from 'vitest';
 import { drain } from './drain.ts';
 import { runParameters } from './seed.ts';
 import { checkModel, checkNobodyFits } from './self-check.ts';
-import { shapes } from './shapes.ts';
-import { steps } from './steps.ts';
+import { crowdedShapes, shapes } from './shapes.ts';
+import { crowdedSteps, steps } from './steps.ts';
 import { Twin } from './twin.ts';
 
-test('inv-I2, inv-L1 the model counts its leases, and nobody who fits waits after any call', async () => {
+const histories = [
+  { kind: 'any history', first: shapes, steps },
+  { kind: 'a crowded waiting room', first: crowdedShapes, steps: crowdedSteps },
+] as const;
+
+test.each(histories)('inv-I2, inv-L1 in $kind the model counts its leases, and nobody waits who fits', async (of) => {
   let checked = 0;
   await fc.assert(
-    fc.asyncProperty(shapes, steps, async (first, all) => {
+    fc.asyncProperty(of.first, of.steps, async (first, all) => {
       const twin = new Twin(null);
       await twin.begin(first);
       let latestMs = 0;

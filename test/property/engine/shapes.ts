@@ -7,7 +7,7 @@ import {
   type PriorityClass,
   type ScopeConfig,
   type StopConfig,
-} from '#sidecar/engine/terms.ts';
+} from '#sidecar/engine/tree-terms.ts';
 import { limit, node, ONE, START_MS } from '#test/support/engine.ts';
 
 export interface Shape {
@@ -86,6 +86,21 @@ export const shapes: fc.Arbitrary<Shape> = fc.record({
   renamed: fc.boolean(),
   boundaries: fc.constantFrom(1, 3, 8, 40),
 });
+
+/** Trees with little room, in which calls wait for many different things. */
+export const crowdedShapes: fc.Arbitrary<Shape> = fc
+  .record({
+    shape: shapes,
+    windows: fc.array(fc.record({ kind: fc.nat({ max: 7 }), amount: fc.integer({ min: 2, max: 12 }) }), {
+      maxLength: 2,
+    }),
+    childAmount: fc.integer({ min: 1, max: 8 }),
+    guaranteed: fc.constantFrom(null, null, 1, 2),
+    teamConcurrency: fc.constantFrom(null, 1, 2),
+    concurrency: fc.constantFrom(null, 1, 1, 2, 3),
+    scopes: fc.constantFrom('none', 'none', 'one'),
+  } as const)
+  .map(({ shape, ...rest }): Shape => ({ ...shape, perCall: null, maxQueue: [null, null], ...rest }));
 
 /** The same tree with nothing that keeps a call out for good. */
 export function opened(shape: Shape): Shape {

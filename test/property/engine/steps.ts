@@ -1,13 +1,8 @@
 /** What may happen to a tree, as data that fast-check can make and shrink. */
 import fc from 'fast-check';
-import {
-  OUTCOMES,
-  PRIORITY_CLASSES,
-  type Outcome,
-  type PriorityClass,
-  type WaitPolicy,
-} from '#sidecar/engine/terms.ts';
-import { amounts, shapes, type Shape } from './shapes.ts';
+import { OUTCOMES, type Outcome, type WaitPolicy } from '#sidecar/engine/terms.ts';
+import { PRIORITY_CLASSES, type PriorityClass } from '#sidecar/engine/tree-terms.ts';
+import { amounts, crowdedShapes, shapes, type Shape } from './shapes.ts';
 
 export interface Asking {
   readonly owner: number;
@@ -178,3 +173,46 @@ const step: fc.Arbitrary<Step> = oneOf(
 );
 
 export const steps: fc.Arbitrary<readonly Step[]> = fc.array(step, { minLength: 1, maxLength: 70, size: 'max' });
+
+/** Small calls that all want the same few places, and little else: here the waiting room is always crowded. */
+const crowding: fc.Arbitrary<Asking> = fc
+  .record({
+    asking,
+    leaf: fc.constantFrom(0, 0, 0, 1, 1, 3),
+    tokens: fc.constantFrom(0, 1, 1, 2, 3, 5, 6),
+    mode: fc.constantFrom('UntilWindow', 'UntilWindow', 'UntilWindow', 'UntilSlot'),
+    maxWaitMs: fc.constantFrom(120_000, 120_000, 30_000),
+  } as const)
+  .map(({ asking: call, ...rest }): Asking => ({ ...call, behind: 0, epoch: 'none', ...rest }));
+
+const crowdedStep: fc.Arbitrary<Step> = oneOf(
+  [5, fc.constantFrom(0, 400, 2000, 5000, 12_000, 20_000).map((ms): Step => ({ do: 'advance', ms }))],
+  [20, crowding.map((call): Step => ({ do: 'acquire', ...call }))],
+  [
+    8,
+    fc.record({ settling, tokens: fc.constantFrom(0, 1, 2, 5) }).map(({ settling: each, tokens }): Step => ({
+      do: 'settle',
+      all: [{ ...each, tokens, off: 0, frozenForMs: each.outcome === 'refusedQuota' ? 4000 : null }],
+    })),
+  ],
+  [3, calls.map((call): Step => ({ do: 'cancel', call, keepPlace: true }))],
+  [4, upTo(OWNERS).map((owner): Step => ({ do: 'beat', owner, skip: 0 }))],
+  [1, settling.map((each): Step => ({ do: 'retry', settling: { ...each, off: 0 } }))],
+  [
+    1,
+    fc.record<Step & { do: 'freeze' }>({
+      do: fc.constant('freeze'),
+      node: upTo(NODES),
+      forMs: fc.constantFrom(null, null, 9000),
+    }),
+  ],
+  [1, fc.record<Step & { do: 'reset' }>({ do: fc.constant('reset'), node: upTo(NODES), limit: upTo(LIMITS) })],
+  [1, crowdedShapes.map((shape): Step => ({ do: 'configure', shape, leader: 0, lost: false }))],
+  [1, fc.constant<Step>({ do: 'tick' })],
+);
+
+export const crowdedSteps: fc.Arbitrary<readonly Step[]> = fc.array(crowdedStep, {
+  minLength: 1,
+  maxLength: 90,
+  size: 'max',
+});
