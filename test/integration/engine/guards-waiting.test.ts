@@ -127,13 +127,6 @@ test('Q5 a window is kept free no longer than this can help', async () => {
   expect(await small('quota:team', 'after')).toMatchObject({ kind: 'granted' });
 });
 
-test('Q5 a window is kept free no longer than its call waits', async () => {
-  await tree({}, { limits: tokens(100) });
-  await guarded('quota:team');
-  await rules.engine.sidecar.cancel('quota:teamlarge');
-  expect(await small('quota:team', 'after')).toMatchObject({ kind: 'granted' });
-});
-
 test('Q5 calls that take nothing of a window neither pass who waits for it, nor wait with it', async () => {
   await tree({}, { limits: tokens(100) });
   await guarded('quota:team', 7);
