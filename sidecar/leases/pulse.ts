@@ -113,6 +113,6 @@ function extend(lease: Lease, serverNowMs: number, ttlMs: number): void {
 }
 
 /** Redis' own error reply, however the engine put it: its connection's failures have other names. */
-function isAnswer(reason: unknown): boolean {
+export function isAnswer(reason: unknown): boolean {
   return reason instanceof Error && reason.cause instanceof Error && reason.cause.name === 'ReplyError';
 }

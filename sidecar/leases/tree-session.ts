@@ -14,7 +14,7 @@ import { LocalStarts } from './local-starts.ts';
 import { type LeaseEngine, meterEngine, type OpenEngine } from './metered-engine.ts';
 import type { SidecarMetrics } from './metrics.ts';
 import { Outbox } from './outbox.ts';
-import { Pulse } from './pulse.ts';
+import { isAnswer, Pulse } from './pulse.ts';
 import { refOf, Registrar } from './registrar.ts';
 import { StoreWatch } from './store-watch.ts';
 import type { WaitingCall } from './terms.ts';
@@ -180,18 +180,21 @@ export class TreeSession implements Disposable {
     await this.#outbox.cancel(id);
   }
 
-  /** Extends all leases and waits, delivers what is left to tell. Never throws. */
-  async beat(signal: AbortSignal): Promise<void> {
+  /** Extends all leases and waits, delivers what is left to tell. False: Redis did not answer. Never throws. */
+  async beat(signal: AbortSignal): Promise<boolean> {
     this.#nudge = Promise.withResolvers<void>();
+    let answered = true;
     try {
       await this.#pulse.beat(signal);
       if (this.#local.needsLook) await this.#look(signal);
     } catch (error) {
+      answered = isAnswer(error);
       this.#options.log.warn('lease.beatFailed', { code: AppError.from(error).code, leases: this.#leases.size });
       // Calls that wait in a Redis that is away may start without it.
       if (this.#local.mayStart(this.#watch.downForMs ?? 0)) this.#room.allUnsure();
     }
     await this.#outbox.flush(signal);
+    return answered;
   }
 
   /** Its binding is another tree's now: whoever waits here has to ask there. */

@@ -50,18 +50,25 @@ local function note_owner(call, owner, change, registered)
 end
 
 -- Whether owners that held leases before the memory changed are still to be heard (rule T7).
-local function is_learning(call)
-  local meta = call.meta
-  if meta.now_ms >= meta.learn_until then return false end
-  if meta.learn_all == 1 then return true end
-  if call.learning == nil then
-    call.learning = false
+local function is_owner_missing(call)
+  if call.missing == nil then
+    call.missing = false
     for _, packed in ipairs(redis.call('HVALS', call.keys.owners)) do
       local _, _, epoch = struct.unpack(OWNER_FORMAT, packed)
-      if epoch ~= meta.epoch then call.learning = true end
+      if epoch ~= call.meta.epoch then call.missing = true end
     end
   end
-  return call.learning
+  return call.missing
+end
+
+-- Logical time until which nothing is granted, nil = it may be: owners are missing, or there was no time yet for those
+-- whose only grants were forgotten and whom nobody misses.
+local function learning_until(call)
+  local meta = call.meta
+  if meta.now_ms >= meta.learn_until then return nil end
+  if meta.learn_all == 1 or is_owner_missing(call) then return meta.learn_until end
+  local least = meta.learn_until - (TTL_MS + BEAT_MS) + SILENT_MS
+  return meta.now_ms < least and least or nil
 end
 
 local function is_done(call, id)

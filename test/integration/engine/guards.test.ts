@@ -1,18 +1,18 @@
 /** Guards of who decides (W1 to W6, F1, L2, inv-I5), each found missing a test by `test/proof/mutation`. */
 import { expect, test } from 'vitest';
-import { functionKeys } from '#sidecar/engine/keys.ts';
-import { MAX_AMOUNT } from '#sidecar/engine/tree-terms.ts';
-import { limit, node, NOTHING, ONE, request, settlement, START_MS } from '#test/support/engine.ts';
+import { limit, node, NOTHING, request, settlement } from '#test/support/engine.ts';
 import { useEngine } from './fixture.ts';
-import { MODELS, ref, useWaiting, WAIT } from './waiting-fixture.ts';
+import { ref, useOwners } from './waiting-fixture.ts';
+import { models, useWaitingRoom, WAIT } from './waiting-room.ts';
 
 const rules = useEngine();
-const { wait, queue, beat, served, stillWaits, pass } = useWaiting(rules);
+const { wait, queue, served } = useWaitingRoom(rules);
+const { beat, pass } = useOwners(rules);
 
 test.each([1, 9])('W1 a swap with the paths of generation %d is stale, its settlement is taken', async (generation) => {
-  await rules.engine.configure([node('account', null), ...MODELS, node('quota:a', 'account')]);
+  await rules.engine.configure([node('account', null), ...models, node('quota:a', 'account')]);
   const grant = await rules.grant('1');
-  await rules.engine.configure([node('account', null), ...MODELS]);
+  await rules.engine.configure([node('account', null), ...models]);
   const swapped = await rules.engine.sidecar.swap(settlement('1', grant.fence), request('2', { generation }));
   expect(swapped).toMatchObject({ settled: { kind: 'settled' }, verdict: { kind: 'stale', generation: 2 } });
 });
@@ -66,7 +66,7 @@ test('W6 a missing attribute matches a scope node that does not skip what is uns
 });
 
 test('inv-I5 a beat keeps only what its owner holds, by fence', async () => {
-  await rules.engine.configure([node('account', null, { concurrency: 1 }), ...MODELS]);
+  await rules.engine.configure([node('account', null, { concurrency: 1 }), ...models]);
   const grant = await rules.grant('1');
   await queue('2');
   expect(await beat('pod-1', { leases: [{ ...grant, fence: grant.fence + 1 }] })).toMatchObject({ lost: ['1'] });
@@ -99,7 +99,7 @@ test('inv-I5 what was settled stays settled, whoever registers it', async () => 
 });
 
 test('inv-I5 a call that waits and is registered as running waits no longer', async () => {
-  await rules.engine.configure([node('account', null, { concurrency: 1 }), ...MODELS]);
+  await rules.engine.configure([node('account', null, { concurrency: 1 }), ...models]);
   const grant = await rules.grant('1');
   await queue('2');
   const running = { id: '2', fence: grant.fence + 10, epoch: grant.epoch };
@@ -112,7 +112,7 @@ test('inv-I5 a call that waits and is registered as running waits no longer', as
 });
 
 test('inv-I5 the denial of a waiter is told to its owner only', async () => {
-  await rules.engine.configure([node('account', null, { concurrency: 1 }), ...MODELS]);
+  await rules.engine.configure([node('account', null, { concurrency: 1 }), ...models]);
   await rules.grant('1');
   await queue('2', { wait: { ...WAIT, maxWaitMs: 1000 } });
   await rules.engine.advance(1000);
@@ -129,12 +129,60 @@ test('inv-I5 an id whose slots are still held is done with', async () => {
   expect(await rules.settle(grant)).toEqual({ kind: 'unknown' });
 });
 
-const gives: Record<string, () => Promise<unknown>> = {
-  claim: async () => rules.engine.sidecar.claim(ref(await rules.grant('1'))),
-  settle: async () => rules.settle(await rules.grant('1')),
-  cancel: async () => rules.engine.sidecar.cancel('1'),
-  beat: async () => beat('pod-1'),
-  tick: async () => rules.engine.sidecar.tick(),
-  register: async () => rules.engine.sidecar.register({ owner: 'pod-1', leases: [], disclaimed: [] }),
-  govern: async () => rules.engine.admin.freeze(rules.treeKey, 'account', null),
+const gives: Record<string, () => Promise<() => Promise<unknown>>> = {
+  claim: async () => {
+    const grant = await rules.grant('1');
+    return () => rules.engine.sidecar.claim(ref(grant));
+  },
+  settle: async () => {
+    const grant = await rules.grant('1');
+    return () => rules.settle(grant);
+  },
+  cancel: async () => () => rules.engine.sidecar.cancel('1'),
+  beat: async () => () => beat('pod-1'),
+  tick: async () => () => rules.engine.sidecar.tick(),
+  register: async () => () => rules.engine.sidecar.register({ owner: 'pod-1', leases: [], disclaimed: [] }),
+  govern: async () => () => rules.engine.admin.freeze(rules.treeKey, 'account', null),
+  swap: async () => {
+    const grant = await rules.grant('1');
+    return () => rules.engine.sidecar.swap(settlement('1', grant.fence), request('2'));
+  },
 };
+
+async function whenFull(act: () => Promise<unknown>): Promise<unknown> {
+  await rules.engine.redis.config('SET', 'maxmemory', '1');
+  try {
+    return await act();
+  } finally {
+    await rules.engine.redis.config('SET', 'maxmemory', '0');
+  }
+}
+
+test.each(Object.entries(gives))('F1 %s runs when memory is full', async (_name, prepare) => {
+  await rules.engine.configure([node('account', null)]);
+  await whenFull(await prepare());
+});
+
+test('F1 an acquire is refused when memory is full', async () => {
+  await rules.engine.configure([node('account', null)]);
+  const asked = whenFull(() => rules.acquire('1'));
+  await expect(asked).rejects.toMatchObject({ code: 'unavailable' });
+});
+
+const MAX_AMOUNT = Number.MAX_SAFE_INTEGER;
+const cost = { ...NOTHING, nanoCost: MAX_AMOUNT };
+const windows = [
+  { type: 'Anchored', durationMs: 60_000 },
+  { type: 'Sliding', durationMs: 60_000 },
+  { type: 'Fixed', durationMs: 60_000 },
+] as const;
+
+test.each(windows)('L2 sums of a window $type stop at 2^53 − 1, used and reserved', async (window) => {
+  const rule = limit('cost', MAX_AMOUNT, { resource: 'Cost', window });
+  await rules.engine.configure([node('account', null, { limits: [rule], observe: true })]);
+  const grants = [await rules.grant('1', { reserve: cost }), await rules.grant('2', { reserve: cost })];
+  expect(await rules.usage('account', 'cost')).toMatchObject({ used: 0, reserved: MAX_AMOUNT });
+  for (const grant of grants) await rules.settle(grant, { actual: cost });
+  expect(await rules.usage('account', 'cost')).toMatchObject({ used: MAX_AMOUNT, reserved: 0 });
+  expect(await rules.drifts()).toEqual([]);
+});

@@ -90,7 +90,7 @@ test('a stop by the clock holds the classes it does not except, and ends by itse
   expect(await rules.acquire('3')).toMatchObject({ kind: 'granted' });
 });
 
-test('T7 after a restart nothing is granted until every owner with leases has told what it runs', async () => {
+test('T7 after a restart nothing is granted until every owner with leases has told what it runs, nor for a while', async () => {
   await tree({});
   const grant = await rules.grant('1', { owner: 'pod-1' });
   await rules.engine.restartAs('another');
@@ -102,7 +102,19 @@ test('T7 after a restart nothing is granted until every owner with leases has to
     leases: [{ lease, request: request('1'), sent: true }],
     disclaimed: [],
   });
-  expect(await rules.acquire('3', { owner: 'pod-2', epoch })).toMatchObject({ kind: 'granted' });
+  await rules.engine.advance(7499);
+  expect(await rules.acquire('3', { owner: 'pod-2', epoch })).toMatchObject({ reason: 'Learning' });
+  await rules.engine.advance(1);
+  expect(await rules.acquire('4', { owner: 'pod-2', epoch })).toMatchObject({ kind: 'granted' });
+});
+
+test('T7 after a restart nothing is granted for one and a half beats, for owners whose only grants were forgotten', async () => {
+  await tree({});
+  await rules.engine.restartAs('another');
+  const retryAtMs = rules.engine.nowMs + 7500;
+  expect(await rules.acquire('1')).toMatchObject({ reason: 'Learning', retryAtMs });
+  await rules.engine.advance(7500);
+  expect(await rules.acquire('2')).toMatchObject({ kind: 'granted' });
 });
 
 test('T7 an owner that never comes back ends the learning at TTL + H', async () => {

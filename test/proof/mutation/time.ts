@@ -6,18 +6,18 @@ export const TIME: readonly Mutant[] = [
     ['logical time never goes back', 'if behind < 0 then meta.now_us', 'if true then meta.now_us', 'leases', 'fast'],
   ]),
   ...mutants('T2', 'claim', [
-    ['a claim refuses a lost lease', 'lease and lease.v == 1 and', 'lease and', 'guards', 'fast'],
+    ['a claim refuses a lost lease', 'lease and lease.v == 1 and', 'lease and', 'leases', 'fast'],
     ['claim: the fence', ' and lease.f == tonumber(ARGV[2])', '', 'leases'],
     ['a claim extends', '    extend(call, ARGV[1])\n', '', 'leases'],
     ['a claimed lease is known as sent', '    lease.q = 1\n', '', 'leases'],
-    ['a claim ends the state not sent', 'note_sent(call, lease)', '', 'guards'],
+    ['a claim ends the state not sent', 'note_sent(call, lease)', '', 'guards-time'],
   ]),
   ...mutants('T2', 'dispatch', [
     [
       'a handed-off grant must be claimed soon',
       'int(meta.now_ms + (how.dispatched and CLAIM_TTL_MS or TTL_MS))',
       'int(meta.now_ms + TTL_MS)',
-      'guards',
+      'guards-time',
     ],
   ]),
   ...mutants('T3', 'prelude', [
@@ -31,11 +31,11 @@ export const TIME: readonly Mutant[] = [
       'a second gap keeps the start of the first',
       'if meta.now_ms >= meta.no_reap_until then',
       'if true then',
-      'guards',
+      'guards-time',
     ],
   ]),
   ...mutants('T3', 'leases', [
-    ['who had expired before the gap is reaped', 'math.min(until_ms, meta.gap_from)', '0', 'guards'],
+    ['who had expired before the gap is reaped', 'math.min(until_ms, meta.gap_from)', '0', 'guards-time'],
     ['silence of most is no death', ' or many_owners_silent(call)', '', 'leases'],
     [
       'silence of most is believed after a lifetime',
@@ -43,11 +43,11 @@ export const TIME: readonly Mutant[] = [
       '',
       'leases',
     ],
-    ['one silent owner is no mass', 'silent < 2 or ', '', 'guards'],
-    ['half of the owners is not most', 'silent * 2 <= total', 'silent * 2 < total', 'guards'],
+    ['one silent owner is no mass', 'silent < 2 or ', '', 'leases'],
+    ['half of the owners is not most', 'silent * 2 <= total', 'silent * 2 < total', 'guards-time'],
   ]),
   ...mutants('T3', 'dispatch', [
-    ['after a gap no waiter is let go at once', 'elseif gap then', 'elseif false then', 'guards'],
+    ['after a gap no waiter is let go at once', 'elseif gap then', 'elseif false then', 'guards-time'],
   ]),
   ...mutants('T4', 'leases', [
     ['an expired lease settles late', 'if lease.x == 1 then\n', 'if false then\n', 'leases'],
@@ -57,16 +57,16 @@ export const TIME: readonly Mutant[] = [
       'a late settlement has an end',
       ' or lease.v == 0 and call.meta.now_ms >= lease.g + lease.m + LATE_MS',
       '',
-      ['leases', 'guards'],
+      ['leases', 'guards-time'],
     ],
-    ['records too old for a settlement go', 'if #old > 0 then', 'if false then', 'guards'],
+    ['records too old for a settlement go', 'if #old > 0 then', 'if false then', 'guards-time'],
     [
       'an id that is granted again is kept',
       "  redis.call('ZREM', call.keys.late, id)\n  write_lease",
       '  write_lease',
-      'guards',
+      'guards-time',
     ],
-    ['finished ids go', 'if #finished > 0 then', 'if false then', 'guards'],
+    ['finished ids go', 'if #finished > 0 then', 'if false then', 'guards-time'],
   ]),
   ...mutants('T4', 'cancel', [
     [
@@ -80,7 +80,7 @@ export const TIME: readonly Mutant[] = [
       'somebody else cannot disclaim a waiter',
       'if owner and waiter.owner ~= owner then return false end',
       '',
-      'guards',
+      'guards-time',
     ],
   ]),
   ...mutants('T4', 'anchored', [
@@ -108,10 +108,10 @@ export const TIME: readonly Mutant[] = [
       'a kept place ends',
       ' or until_ms <= call.meta.now_ms then return nil end\n  redis',
       ' then return nil end\n  redis',
-      'guards',
+      'guards-time',
     ],
-    ['a kept place is one of the same sub-queue', 'sub ~= request.sub or ', '', 'guards'],
-    ['a kept place is taken once', "redis.call('HDEL', call.keys.waiters, field)", '', 'guards'],
+    ['a kept place is one of the same sub-queue', 'sub ~= request.sub or ', '', 'guards-time'],
+    ['a kept place is taken once', "redis.call('HDEL', call.keys.waiters, field)", '', 'guards-time'],
   ]),
   ...mutants('T6', 'leases', [
     ['an aborted call keeps its slot', 'if lease.v == 1 and (hold_ms or 0) > 0 then', 'if false then', 'nodes'],
@@ -123,13 +123,18 @@ export const TIME: readonly Mutant[] = [
       'a refused call that comes again keeps its slot',
       'if lease.v == 1 and hold_ms > 0 then',
       'if false then',
-      'guards',
+      'guards-time',
     ],
   ]),
   ...mutants('T6', 'settle', [
-    ['the learnt hold is kept at every end', 'math.max(hold_ms, call.meta.hold_ms)', 'hold_ms', 'guards'],
-    ['what was never sent is not held', "if outcome ~= 'neverSent' then hold_ms", 'if true then hold_ms', 'guards'],
-    ['a learnt hold fades', 'decay_hold(call.meta)', '', 'guards'],
+    ['the learnt hold is kept at every end', 'math.max(hold_ms, call.meta.hold_ms)', 'hold_ms', 'guards-time'],
+    [
+      'what was never sent is not held',
+      "if outcome ~= 'neverSent' then hold_ms",
+      'if true then hold_ms',
+      'guards-time',
+    ],
+    ['a learnt hold fades', 'decay_hold(call.meta)', '', 'guards-time'],
   ]),
   ...mutants('T6', 'nodes', [
     [
@@ -140,8 +145,8 @@ export const TIME: readonly Mutant[] = [
     ],
     ['the second one blames the limit', ' or meta.now_ms - meta.held_at <= 30000 and meta.held_at > 0', '', 'nodes'],
     ['only a hand-off blames the hold', 'lease.d == 0 or ', '', 'nodes'],
-    ['only soon after it', 'ending.sent_after > 500 or ', '', 'guards'],
-    ['not above the limit', 'record.i > limit or', '', 'guards'],
+    ['only soon after it', 'ending.sent_after > 500 or ', '', 'guards-time'],
+    ['not above the limit', 'record.i > limit or', '', 'guards-time'],
   ]),
   ...mutants('T7', 'prelude', [
     [
@@ -150,7 +155,7 @@ export const TIME: readonly Mutant[] = [
       'math.max(meta.epoch + 1, meta.wall_ms)',
       'nodes',
     ],
-    ['a caller ahead of us begins the learning', 'begin_learning(call.meta)', '', 'guards'],
+    ['a caller ahead of us begins the learning', 'begin_learning(call.meta)', '', 'guards-time'],
   ]),
   ...mutants('T7', 'leases', [
     ['nothing is granted while learning', 'if epoch ~= meta.epoch then call.learning = true end', '', 'nodes'],
@@ -164,15 +169,20 @@ export const TIME: readonly Mutant[] = [
       'a call that runs on holds its slots again',
       'if lease.v == 0 then return revive(call, id, lease) end',
       '',
-      'guards',
+      'guards-time',
     ],
-    ['a call that comes back ends its zombie hold', "  end_hold(call, id .. '\\0' .. int(lease.f))\n", '', 'guards'],
+    [
+      'a call that comes back ends its zombie hold',
+      "  end_hold(call, id .. '\\0' .. int(lease.f))\n",
+      '',
+      'guards-time',
+    ],
     [
       'a lost lease is put back',
       '    put_back(call, id, owner, fence, sent, read_request(ARGV, first + 3))\n',
       '',
       'deciders',
     ],
-    ['what runs already takes no rate', '{ force = true, id = id }', '{ id = id }', 'guards'],
+    ['what runs already takes no rate', '{ force = true, id = id }', '{ id = id }', 'guards-time'],
   ]),
 ];

@@ -17,7 +17,12 @@ export const WINDOWS: readonly Mutant[] = [
       'return period.sf + duration',
       'windows',
     ],
-    ['it does not end while an opener may live', 'if period.p == 0 and period.sf then', 'if period.sf then', 'guards'],
+    [
+      'it does not end while an opener may live',
+      'if period.p == 0 and period.sf then',
+      'if period.sf then',
+      'guards-windows',
+    ],
     ['a window of refunds only is not open', 'if current.k == 0 then', 'if false then', 'windows'],
     [
       'live leases run on into the next period',
@@ -28,7 +33,7 @@ export const WINDOWS: readonly Mutant[] = [
   ]),
   ...mutants('N1', 'settle', [
     ['a call without a response fixes no start', 'row[3] and first_after >= 0', 'row[3]', 'windows'],
-    ['no answer comes before its call', 'math.max(first_after, sent_after)', 'first_after', 'guards'],
+    ['no answer comes before its call', 'math.max(first_after, sent_after)', 'first_after', 'guards-windows'],
     ['a refusal refunds', 'refusedRate = { true,', 'refusedRate = { false,', 'windows'],
     [
       'a sent call keeps its rate token',
@@ -67,14 +72,19 @@ export const WINDOWS: readonly Mutant[] = [
   ]),
   ...mutants('N3', 'anchored', [
     ['a guarantee is kept free in a period', 'kept_free and kept_free(period) or 0', '0', 'nodes'],
-    ['a guarantee is kept free before the window opens', 'kept_free and kept_free(nil) or 0', '0', 'guards'],
+    ['a guarantee is kept free before the window opens', 'kept_free and kept_free(nil) or 0', '0', 'guards-windows'],
   ]),
   ...mutants('N3', 'meters', [
-    ['a guarantee is kept free in a calendar or fixed window', 'kept_free and kept_free(window) or 0', '0', 'guards'],
+    [
+      'a guarantee is kept free in a calendar or fixed window',
+      'kept_free and kept_free(window) or 0',
+      '0',
+      'guards-windows',
+    ],
   ]),
   ...mutants('N3', 'guarantees', [
     ['an owner may use its own guarantee', 'mine = math.max(0,', 'mine = 0 * math.max(0,', 'nodes'],
-    ['a metered claim follows its guarantor', 'guarantor.cl = guarantor.cl + claimed - before', '', 'guards'],
+    ['a metered claim follows its guarantor', 'guarantor.cl = guarantor.cl + claimed - before', '', 'guards-windows'],
     ['an anchored claim follows its guarantor', 'if at then at.cl = at.cl + claimed - share.gc end', '', 'nodes'],
   ]),
   ...mutants('N3', 'leases', [
@@ -88,20 +98,20 @@ export const WINDOWS: readonly Mutant[] = [
       'an end claims its guarantee',
       '  for _, entry in ipairs(lease.n) do sync_guarantees(call, entry[1]) end\n  if lease.v == 0',
       '  if lease.v == 0',
-      'guards',
+      'guards-windows',
     ],
     [
       'an expiry claims its guarantee',
       '    for _, entry in ipairs(lease.n) do sync_guarantees(call, entry[1]) end\n    learn',
       '    learn',
-      'guards',
+      'guards-windows',
     ],
   ]),
   ...mutants('N3', 'configure', [
-    ['promises are recounted by configure', '  recount_guarantees(call, nodes, order)\n', '', 'guards'],
+    ['promises are recounted by configure', '  recount_guarantees(call, nodes, order)\n', '', 'guards-windows'],
   ]),
   ...mutants('N3', 'govern', [
-    ['a reset claims its guarantee anew', '      sync_guarantees(call, ARGV[2])\n', '', 'guards'],
+    ['a reset claims its guarantee anew', '      sync_guarantees(call, ARGV[2])\n', '', 'guards-windows'],
   ]),
   ...mutants('N4', 'configure', [
     [
@@ -114,7 +124,7 @@ export const WINDOWS: readonly Mutant[] = [
       'an adaptive limit keeps to new bounds',
       'a.c = clamp(a.c, config[NODE_MIN], config[NODE_CONCURRENCY])',
       '',
-      'guards',
+      'guards-windows',
     ],
   ]),
   ...mutants('N4', 'charges', [
@@ -126,11 +136,11 @@ export const WINDOWS: readonly Mutant[] = [
     ],
   ]),
   ...mutants('N5', 'calibrate', [
-    ['one poll does not begin a new window', "if not agreed then return reply('kept') end", '', 'calibrate', 'fast'],
-    ['the same poll twice does not agree', ' and poll_start > last_poll, last_poll', ', last_poll', 'guards'],
-    ['a display lowers nothing', 'saturate(math.max(period.u, used))', 'saturate(used)', 'calibrate'],
+    ['two polls must agree', 'math.abs(last_resets - resets) <= SAME_RESET_MS and ', '', 'guards-windows'],
+    ['the same poll twice does not agree', ' and poll_start > last_poll, last_poll', ', last_poll', 'guards-windows'],
+    ['a display lowers nothing', 'saturate(math.max(period.u, used))', 'saturate(used)', 'calibrate', 'fast'],
     ['a reset in the past means poll again', 'if resets <= wall then', 'if false then', 'calibrate'],
-    ['a freeze begun after the polls stays', ' or first_poll < a.fs', '', 'guards'],
+    ['a freeze begun after the polls stays', ' or first_poll < a.fs', '', 'guards-windows'],
     ['two polls end a freeze', "touch(call, 'account').a.fz = 0", '', 'calibrate'],
   ]),
   ...mutants('N6', 'check', [
@@ -139,7 +149,7 @@ export const WINDOWS: readonly Mutant[] = [
       'a stop of an observed node holds',
       '  check_closed(call, name, config, record, request, found)\n  if',
       '  if config[NODE_OBSERVE] == 0 then check_closed(call, name, config, record, request, found) end\n  if',
-      'guards',
+      'guards-windows',
     ],
     ['a freeze holds', 'if a.fz and wall < a.fz then', 'if false then', 'nodes'],
     ['a pause holds', 'if a.pz and now < a.pz then', 'if false then', 'nodes'],
@@ -148,7 +158,7 @@ export const WINDOWS: readonly Mutant[] = [
     ['a stop excepts its classes only', ' and not stop[4][class]', '', 'nodes'],
   ]),
   ...mutants('N6', 'leases', [
-    ['an observed rate does not pile up', 'if config[NODE_OBSERVE] == 1 then', 'if false then', 'guards'],
+    ['an observed rate does not pile up', 'if config[NODE_OBSERVE] == 1 then', 'if false then', 'guards-windows'],
   ]),
   ...mutants('Q7', 'nodes', [
     [
@@ -157,11 +167,16 @@ export const WINDOWS: readonly Mutant[] = [
       'if a then',
       'nodes',
     ],
-    ['only sent calls count for a decrease', 'local sent = record.i - record.z', 'local sent = record.i', 'guards'],
+    [
+      'only sent calls count for a decrease',
+      'local sent = record.i - record.z',
+      'local sent = record.i',
+      'guards-windows',
+    ],
     ['a refused probe changes no limit', 'if not ending.was_probe then', 'if true then', 'nodes'],
   ]),
   ...mutants('M1', 'nodes', [
-    ['refusals of one model do not shrink the account', 'account.lm ~= model_node and ', '', 'guards'],
-    ['nor do refusals far apart', ' and now - account.la <= 2000', '', 'guards'],
+    ['refusals of one model do not shrink the account', 'account.lm ~= model_node and ', '', 'guards-windows'],
+    ['nor do refusals far apart', ' and now - account.la <= 2000', '', 'guards-windows'],
   ]),
 ];
