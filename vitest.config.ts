@@ -26,6 +26,16 @@ export default defineConfig({
         },
       },
       {
+        // Real processes and faults; `npm run proof` runs it at full length.
+        test: {
+          name: 'proof',
+          include: ['test/proof/**/*.test.ts'],
+          testTimeout: 600_000,
+          hookTimeout: 120_000,
+          maxConcurrency: 4,
+        },
+      },
+      {
         test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],

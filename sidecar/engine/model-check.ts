@@ -4,16 +4,8 @@ import { checkAdaptive } from './model-adaptive.ts';
 import { checkLimit } from './model-limits.ts';
 import { amountOf, type World } from './model-node.ts';
 import { intervalOf } from './model-pace.ts';
-import {
-  PRIORITY_CLASSES,
-  type AcquireRequest,
-  type Denied,
-  type DenyReason,
-  type NodeConfig,
-  type NodeName,
-  type PriorityClass,
-  type StopConfig,
-} from './terms.ts';
+import { type AcquireRequest, type Denied, type DenyReason } from './terms.ts';
+import { PRIORITY_CLASSES, type NodeConfig, type NodeName, type PriorityClass, type StopConfig } from './tree-terms.ts';
 
 export interface Failing {
   readonly reason: DenyReason;
@@ -188,7 +180,7 @@ function guarded(config: NodeConfig, { request, headOf }: Asking, { guard }: Che
 /** What a call that does not fit does next. */
 export type Consequence =
   | { readonly kind: 'deny'; readonly failing: Failing }
-  /** Nobody can be served until the account itself opens; `timerMs`: when that may be. */
+  /** Nothing else keeps it out than what keeps out everybody, at the account; `timerMs`: when that may be over. */
   | { readonly kind: 'root'; readonly timerMs: number | null }
   | { readonly kind: 'park'; readonly failing: Failing };
 
@@ -212,7 +204,9 @@ export function refuseOrWait(
   const tooLate = failings.some(({ retryMs }) => retryMs !== null && toLogical(retryMs, world) > deadlineMs);
   if (tooLate) return { kind: 'deny', failing: best };
   const root = failings.filter(({ node, everybody }) => node === 'account' && everybody);
-  if (root.length === 0) return { kind: 'park', failing: { ...best, timerMs: lookAgain(best) } };
+  const others = failings.filter((each) => !root.includes(each) && each.x !== SYSTEM_X);
+  const elsewhere = root.length > 0 ? bestOf(others) : best;
+  if (elsewhere) return { kind: 'park', failing: { ...elsewhere, timerMs: lookAgain(elsewhere) } };
   const times = root.map(lookAgain).filter((at) => at !== null);
   return { kind: 'root', timerMs: times.length === 0 ? null : Math.min(...times) };
 }

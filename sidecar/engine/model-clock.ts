@@ -54,6 +54,10 @@ export class ModelClock {
     this.#massFromMs = massFromMs;
   }
 
+  get wallUs(): number {
+    return this.#rawUs;
+  }
+
   get wallMs(): number {
     return Math.floor(this.#rawUs / 1000);
   }

@@ -1,12 +1,13 @@
 /** Reference model: what a new configuration does to counters that run (rules W4, N4). Pure. */
 import { boundsOf } from './model-adaptive.ts';
 import { AnchoredWindow, saturate, type SharedWindow } from './model-anchored.ts';
+import { rollGuarantors } from './model-limits.ts';
 import { roll, totalOf, type ModelNode, type ModelWindow, type World } from './model-node.ts';
 import { intervalOf } from './model-pace.ts';
 import { calendarsOf, changedNodes, nextConfig } from './model-revision.ts';
 import type { ModelTree } from './model-tree.ts';
-import { windowKey } from './tree.ts';
-import type { LimitConfig, NodeConfig, Revision, TreeConfig } from './terms.ts';
+import { ancestry, windowKey } from './tree.ts';
+import type { LimitConfig, NodeConfig, Revision, TreeConfig } from './tree-terms.ts';
 
 /** The tree is as configured from here on; whoever is parked is looked at, for anything may have changed. */
 export function adopt(tree: ModelTree, config: TreeConfig, revision: Revision): void {
@@ -17,7 +18,28 @@ export function adopt(tree: ModelTree, config: TreeConfig, revision: Revision): 
   const before = new Map(old?.nodes.map((node) => [node.name, node]));
   for (const node of changedNodes(old, config))
     adoptNode(tree.node(node.name), { old: before.get(node.name) ?? null, config: node }, tree);
-  tree.room.wakeAll();
+  if (guaranteesAny(old) || guaranteesAny(config)) rollAll(tree);
+  if (old && routesOf(old) !== routesOf(config)) tree.room.releaseAll();
+  else tree.room.wakeAll();
+}
+
+/** Everything that decides on which nodes calls are counted. */
+function routesOf({ nodes }: TreeConfig): string {
+  const configs = new Map(nodes.map((node) => [node.name, node]));
+  const routes = nodes.map((node) => [ancestry(node, configs).map(({ name }) => name), node.scope]);
+  return JSON.stringify(routes.toSorted((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1)));
+}
+
+const guaranteesAny = (config: TreeConfig | null): boolean =>
+  config?.nodes.some(({ limits }) => limits.some(({ guaranteed }) => guaranteed !== undefined)) ?? false;
+
+/** Promises are counted anew, in windows as they are now. */
+function rollAll(tree: ModelTree): void {
+  for (const { name, limits } of tree.configs.values()) {
+    const node = tree.node(name);
+    for (const limit of limits) if (node.windows.has(windowKey(limit))) node.window(limit, tree);
+    rollGuarantors(name, tree);
+  }
 }
 
 /** Forgets nodes that are gone and of which nothing is left. */

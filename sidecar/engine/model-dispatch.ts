@@ -41,6 +41,7 @@ export function dispatch(tree: ModelTree): Left {
     left = step(tree);
   }
   if (left === 'more') feed(tree);
+  if (left === 'root') returnMoved(tree);
   if (left === 'more' && room.wakes.length + room.runnable.length === 0) left = 'nobody';
   for (const { x, cursor } of room.wakes) {
     room.timers.set(x, now.logicalMs);
@@ -49,6 +50,16 @@ export function dispatch(tree: ModelTree): Left {
   }
   room.wakes = [];
   return left;
+}
+
+/** Who cannot be served yet waits where it was, so that each bottleneck lets out one by one, in its own order. */
+function returnMoved(tree: ModelTree): void {
+  const { room } = tree;
+  for (const { x, cursor, moved } of room.wakes) {
+    if (!moved) continue;
+    room.park(moved, x, cursor?.tag);
+    reviewGuard(tree, moved);
+  }
 }
 
 function fireTimers({ room, now }: ModelTree): void {

@@ -1,10 +1,12 @@
 /** Reference model: what a lease takes of its nodes, and how it ends. Pure. */
 import { boundsOf, decrease, endProbe, takeAdaptive } from './model-adaptive.ts';
 import type { Hold, ModelLease } from './model-leases.ts';
+import { rollGuarantors } from './model-limits.ts';
 import { MATRIX, type Settled, type Slot } from './model-node.ts';
 import { frozenUntil, learnFailure, learnPace } from './model-pace.ts';
 import type { ModelTree } from './model-tree.ts';
-import type { AcquireRequest, NodeConfig, Outcome, PriorityClass, SettleReply, Settlement } from './terms.ts';
+import type { AcquireRequest, Outcome, SettleReply, Settlement } from './terms.ts';
+import type { NodeConfig, PriorityClass } from './tree-terms.ts';
 
 export interface Taking {
   readonly fence: number;
@@ -31,6 +33,7 @@ export function take(tree: ModelTree, request: AcquireRequest, path: readonly No
     const charges = config.limits.map((limit) => node.take(id, limit, request.reserve, tree));
     return { node: config.name, number, charges };
   });
+  for (const { name } of path) rollGuarantors(name, tree);
   const { wallMs: grantedWallMs, logicalMs: grantedMs } = tree.now;
   return tree.leases.add({ request, fence, grantedMs, grantedWallMs, taken, slot, dispatched, seq });
 }
@@ -60,7 +63,7 @@ export function settle(tree: ModelTree, settlement: Settlement, again: boolean):
 export function expire(tree: ModelTree, lease: ModelLease, holdMs: number): void {
   if (!lease.landed) {
     const ending = { refund: false, accepted: false, sent: lease.grantedWallMs, first: 0, wall: tree.now.wallMs };
-    land(tree, lease, { actual: lease.request.reserve, ending }, false);
+    land(tree, lease, { actual: null, ending }, false);
     learn(tree, lease, { outcome: null, sentAfterMs: null, firstByteAfterMs: null, frozenUntilMs: null });
     lease.landed = true;
   }
@@ -71,7 +74,7 @@ export function expire(tree: ModelTree, lease: ModelLease, holdMs: number): void
 export function giveBack(tree: ModelTree, lease: ModelLease): void {
   if (!lease.live && lease.claimed) return;
   const ending = { refund: true, accepted: false, sent: 0, first: 0, wall: tree.now.wallMs };
-  land(tree, lease, { actual: lease.request.reserve, ending }, true);
+  land(tree, lease, { actual: null, ending }, true);
   const never = { outcome: 'neverSent', sentAfterMs: null, firstByteAfterMs: null, frozenUntilMs: null } as const;
   if (!lease.landed) learn(tree, lease, never);
   free(tree, lease, 0, '');
@@ -110,6 +113,7 @@ function land(tree: ModelTree, lease: ModelLease, settled: Settled, refundRate: 
     }
     if (refundRate) node.refundRate(number);
   }
+  for (const { node } of lease.taken) rollGuarantors(node, tree);
   return overdraft;
 }
 

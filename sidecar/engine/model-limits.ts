@@ -4,7 +4,7 @@ import { saturate, SharedWindow, total, type Period } from './model-anchored.ts'
 import { PeriodicWindow, SlidingWindow } from './model-meters.ts';
 import { usedIn, type ModelWindow, type World } from './model-node.ts';
 import { ancestry, windowKey } from './tree.ts';
-import type { LimitConfig, NodeConfig } from './terms.ts';
+import type { LimitConfig, NodeConfig } from './tree-terms.ts';
 
 /** Why an amount does not fit. */
 export interface Shortage {
@@ -96,6 +96,17 @@ function keptFree({ config, limit, path }: LimitAt, during: Period | PeriodicWin
 function guarantor(child: NodeConfig, name: string, world: World): string | undefined {
   const [, ...above] = ancestry(child, world.configs);
   return above.find(({ limits }) => limits.some((each) => each.name === name))?.name;
+}
+
+/** What a node was promised is counted in its guarantors' windows, so these come up to the clock with its own. */
+export function rollGuarantors(name: string, world: World): void {
+  const config = world.configs.get(name);
+  for (const limit of config?.limits ?? []) {
+    if (!config || limit.guaranteed === undefined || !world.node(name).windows.has(windowKey(limit))) continue;
+    const owner = world.configs.get(guarantor(config, limit.name, world) ?? '');
+    const above = owner?.limits.find((each) => each.name === limit.name);
+    if (owner && above) world.node(owner.name).window(above, world);
+  }
 }
 
 function claimed(window: ModelWindow, during: Period | PeriodicWindow): number {

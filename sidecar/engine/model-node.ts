@@ -7,7 +7,8 @@ import { CalendarWindow, FixedWindow, SlidingWindow, type Now } from './model-me
 import { intervalOf, newPace, type Breaker } from './model-pace.ts';
 import type { Configs } from './model-path.ts';
 import { windowKey } from './tree.ts';
-import type { Amounts, LimitConfig, NodeConfig, NodeName, PriorityClass, Resource, Settlement } from './terms.ts';
+import type { Settlement } from './terms.ts';
+import type { Amounts, LimitConfig, NodeConfig, NodeName, PriorityClass, Resource } from './tree-terms.ts';
 
 export type ModelWindow = AnchoredWindow | SharedWindow | CalendarWindow | FixedWindow | SlidingWindow;
 
@@ -129,7 +130,7 @@ export class ModelNode {
     const window = this.windows.get(charge.key);
     if (!window) return false;
     roll(window, calendarOf(charge.key), world);
-    const amount = settled.ending.refund ? 0 : amountOf(settled.actual, charge.resource);
+    const amount = landing(charge, settled);
     if (window.kind !== 'meter') {
       charge.landed = window.settle(id, amount, settled.ending);
     } else if (charge.known) {
@@ -147,7 +148,7 @@ export class ModelNode {
     const window = this.windows.get(charge.key);
     if (!window) return;
     roll(window, calendarOf(charge.key), world);
-    const amount = settled.ending.refund ? 0 : amountOf(settled.actual, charge.resource);
+    const amount = landing(charge, settled);
     if (window.kind === 'meter') window.correct(amount - charge.reserve, charge.place, world.now);
     else window.settleLate(charge, amount, settled.ending);
   }
@@ -155,7 +156,13 @@ export class ModelNode {
 
 export interface Settled {
   readonly ending: Ending;
-  readonly actual: Amounts;
+  /** Null: nobody knows; what was reserved is taken for it. */
+  readonly actual: Amounts | null;
+}
+
+function landing(charge: ModelCharge, { ending, actual }: Settled): number {
+  if (ending.refund) return 0;
+  return actual ? amountOf(actual, charge.resource) : charge.reserve;
 }
 
 /** What windows need of their surroundings. */

@@ -5,14 +5,8 @@
 import { createHash } from 'node:crypto';
 import { SYSTEM_X } from './model-check.ts';
 import { ATTRIBUTES } from './model-path.ts';
-import {
-  PRIORITY_CLASSES,
-  type AcquireRequest,
-  type Denied,
-  type Grant,
-  type NodeName,
-  type PriorityClass,
-} from './terms.ts';
+import { type AcquireRequest, type Denied, type Grant } from './terms.ts';
+import { PRIORITY_CLASSES, type NodeName, type PriorityClass } from './tree-terms.ts';
 
 export interface Waiter {
   readonly request: AcquireRequest;
@@ -198,10 +192,11 @@ export class WaitingRoom {
     sub.flow.tag = Math.max(sub.flow.tag, this.time);
   }
 
-  park(sub: SubQueue, x: string): void {
+  /** `tag`: its place there, if it keeps one. */
+  park(sub: SubQueue, x: string, tag: number | null = null): void {
     const bottleneck = this.bottlenecks.get(x) ?? { time: 0, first: null, bypassed: 0, cursor: null };
     this.bottlenecks.set(x, bottleneck);
-    sub.parked = { x, tag: Math.max(bottleneck.time, sub.flow.local.get(x) ?? 0) };
+    sub.parked = { x, tag: tag ?? Math.max(bottleneck.time, sub.flow.local.get(x) ?? 0) };
     if (this.guard?.sub === sub.name && this.guard.x !== x) this.endGuard();
     if (sub.flow.class !== 'System') this.wake(SYSTEM_X);
   }
@@ -219,9 +214,15 @@ export class WaitingRoom {
   /** Whoever is parked at X is looked at before this call ends (rule Q6). */
   wake(x: string, by: 'event' | 'timer' = 'event'): void {
     const bottleneck = this.bottlenecks.get(x);
-    if (!bottleneck || this.wakes.some((each) => each.x === x) || this.parkedAt(x).length === 0) return;
-    this.wakes.push({ x, cursor: by === 'timer' ? bottleneck.cursor : null, moved: null });
+    if (!bottleneck || this.wakes.some((each) => each.x === x)) return;
+    const cursor = by === 'timer' ? bottleneck.cursor : null;
     bottleneck.cursor = null;
+    if (this.parkedAt(x).length > 0) this.wakes.push({ x, cursor, moved: null });
+  }
+
+  /** Calls are counted on other nodes than before: nobody is parked where it may not pass any more. */
+  releaseAll(): void {
+    for (const sub of this.subs.values()) if (sub.parked) this.makeRunnable(sub);
   }
 
   wakeAll(): void {

@@ -79,7 +79,7 @@ export class Dialer implements Disposable {
     const answer = (wire: Wire | null): void => link.send('down', server, () => party.deliver(() => resolve(wire)));
     link.send('up', server, () =>
       server.party.deliver(() => {
-        const events = { heard: this.#events.heard, closed: (wire: Wire) => this.#lost(wire) };
+        const events = { heard: (push: Push) => this.#events.heard(push), closed: (wire: Wire) => this.#lost(wire) };
         if (!server.isDown) answer(new Wire(server, this.#options, events));
         else if (!server.isSilent) answer(null);
       }),

@@ -183,7 +183,16 @@ local function refuse_or_wait(call, found, mode, deadline)
     return failing.retry and failing.retry - meta.wall_ms + meta.now_ms > deadline
   end)
   if late then return best end
-  local root = first_that(found, function(failing) return failing.node == 'account' and failing.unit and failing.all end)
+  -- What keeps out everybody, at the account, is waited for by all alike; whatever else fails comes first.
+  local root, others = nil, {}
+  for _, failing in ipairs(found) do
+    if failing.node == 'account' and failing.unit and failing.all then
+      root = root or failing
+    elseif failing.x ~= 'account|system' then
+      others[#others + 1] = failing
+    end
+  end
+  if root and #others > 0 then return nil, best_of(others), false end
   return nil, root or best, root ~= nil
 end
 

@@ -14,7 +14,7 @@ local function lease_for(call, id, path, request, how)
   local lease = { o = request.owner, f = meta.fence, s = meta.fence, g = meta.now_ms, w = meta.wall_ms,
     m = request.longest, q = 0, v = 1, x = 0, c = request.class, d = how.dispatched and 1 or 0, h = 0,
     p = request.seq or 0, n = take_path(call, path, request, how) }
-  write_lease(call, id, lease)
+  add_lease(call, id, lease)
   redis.call('ZADD', call.keys.expiries, int(meta.now_ms + (how.dispatched and CLAIM_TTL_MS or TTL_MS)), id)
   note_owner(call, request.owner, 1)
   return lease
@@ -232,6 +232,14 @@ local function step(call)
   return true
 end
 
+-- Who cannot be served yet waits where it was, so that each bottleneck lets out one by one, in its own order.
+local function return_moved(call)
+  for _, wake in ipairs(call.wakes) do
+    local record = wake.sub and queue.sub_of(call, wake.sub)
+    if record then queue.park(call, wake.sub, record, wake.x, wake.tag) end
+  end
+end
+
 -- Serves who waits: at the end of every call that writes.
 local function dispatch(call)
   if call.meta.waiting == 0 then return end
@@ -244,6 +252,7 @@ local function dispatch(call)
     if going then steps = steps + 1 end
   end
   if call.meta.waiting == 0 then return end
+  if call.root_stopped then return_moved(call) end
   local left = false
   if not call.root_stopped and going then
     feed(call)

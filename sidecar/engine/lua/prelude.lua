@@ -115,9 +115,12 @@ local function open(KEYS)
   local keys = keys_of(KEYS)
   local wall_us = read_clock_us(keys)
   local stored = redis.call('HGET', keys.meta, 'state')
+  -- Records of the first release are shorter: nobody may read them as ours; `configure` begins anew.
+  local outdated = stored and #stored < META_COUNT * 8
+  if outdated then stored = nil end
   local identity = server_identity(keys, wall_us)
   local meta = stored and decode_meta(stored) or first_meta(wall_us, identity)
-  local call = { keys = keys, meta = meta, nodes = {}, dirty = {}, texts = {}, marks = {}, fresh = not stored,
+  local call = { keys = keys, meta = meta, nodes = {}, dirty = {}, texts = {}, marks = {}, fresh = not stored, outdated = outdated,
     was = stored, epoch_was = stored and meta.epoch, wall_was = meta.wall_us }
   meta.now_ms = math.floor(meta.now_us / 1000)
   advance_clock(meta, wall_us, not stored)
@@ -270,7 +273,7 @@ local function config_of(call, name)
 end
 
 local function require_tree(call)
-  local tree = read_tree(call)
+  local tree = not call.outdated and read_tree(call)
   if not tree then error({ err = 'NOTREE this tree is not configured' }) end
   return tree
 end

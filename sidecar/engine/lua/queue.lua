@@ -1,120 +1,5 @@
--- The waiting room: flows, their sub-queues, where these are parked and who wakes them (rules Q1, Q2, Q6).
---
--- flow { birth, tag, round, waiting, class, leaf, locals = { X → finish tag } }: the fair entity (leaf, class, key)
--- sub  { birth, flow, round, seq = of its head while it may be dispatched (-1: parked), tag, x = where it is parked,
---        waiting }: one FIFO for calls that are counted on the same nodes
--- bottleneck { v = virtual time, first, bypass = how often its first was passed, tag, birth = a cursor (-1: none) }
--- Ids of flows and sub-queues are hashes: they may hold anything callers say. Records live in the call and are written
--- once at its end.
-
-local CLASS_WEIGHTS = { 8, 4, 2, 1 }
-local FLOW_FORMAT, SUB_FORMAT, BOTTLENECK_FORMAT = '<dddddsB', '<dsdddsd', '<ddddd'
-
-local function digits(number)
-  return string.format('%016.0f', number)
-end
-
-local function hashed(text)
-  return string.sub(redis.sha1hex(text), 1, 20)
-end
-
-local function lex_range(key, prefix, ...)
-  return redis.call('ZRANGEBYLEX', key, '[' .. prefix .. '\0', '(' .. prefix .. '\1', ...)
-end
-
-function queue.flow_of(call, flow)
-  local cached = call.flows[flow]
-  if cached ~= nil then return cached end
-  local text = redis.call('HGET', call.keys.flows, 'F:' .. flow)
-  local record = false
-  if text then
-    record = { locals = {} }
-    local count, at
-    record.birth, record.tag, record.round, record.waiting, record.class, record.leaf, count, at =
-      struct.unpack(FLOW_FORMAT, text)
-    for _ = 1, count do
-      local x, finish
-      x, finish, at = struct.unpack('<sd', text, at)
-      record.locals[x] = finish
-    end
-  end
-  call.flows[flow] = record
-  return record
-end
-
-function queue.sub_of(call, sub)
-  local cached = call.subs[sub]
-  if cached ~= nil then return cached end
-  local text = redis.call('HGET', call.keys.flows, 'S:' .. sub)
-  local record = false
-  if text then
-    record = {}
-    record.birth, record.flow, record.round, record.seq, record.tag, record.x, record.waiting =
-      struct.unpack(SUB_FORMAT, text)
-  end
-  call.subs[sub] = record
-  return record
-end
-
-function queue.bottleneck_of(call, x)
-  local cached = call.bottlenecks[x]
-  if cached ~= nil then return cached end
-  local text = redis.call('HGET', call.keys.flows, 'B:' .. x)
-  local record = false
-  if text then
-    record = {}
-    record.v, record.first, record.bypass, record.tag, record.birth = struct.unpack(BOTTLENECK_FORMAT, text)
-  end
-  call.bottlenecks[x] = record
-  return record
-end
-
-local function encode_flow(record)
-  local parts, count = { '' }, 0
-  for x, finish in pairs(record.locals) do
-    count = count + 1
-    parts[#parts + 1] = struct.pack('<sd', x, finish)
-  end
-  parts[1] = struct.pack(FLOW_FORMAT, record.birth, record.tag, record.round, record.waiting, record.class, record.leaf,
-    count)
-  return table.concat(parts)
-end
-
-function queue.prepare(call)
-  call.flows, call.subs, call.bottlenecks, call.wakes = {}, {}, {}, {}
-end
-
--- Writes what the call changed; an empty waiting room leaves nothing behind.
-function queue.save(call)
-  local keys, meta = call.keys, call.meta
-  if meta.waiting == 0 then
-    if call.was_waiting > 0 or next(call.flows) then
-      redis.call('DEL', keys.order, keys.flows, keys.runnable, keys.heads, keys.parked, keys.timers)
-      redis.call('HDEL', keys.meta, 'guard')
-      meta.vtime, meta.guarded, meta.runnable_others = 0, 0, 0
-    end
-    return
-  end
-  local fields, gone = {}, {}
-  local function put(kind, id, record, text)
-    if record then
-      fields[#fields + 1], fields[#fields + 2] = kind .. id, text(record)
-    else
-      gone[#gone + 1] = kind .. id
-    end
-  end
-  for id, record in pairs(call.flows) do put('F:', id, record, encode_flow) end
-  for id, record in pairs(call.subs) do
-    put('S:', id, record, function(sub)
-      return struct.pack(SUB_FORMAT, sub.birth, sub.flow, sub.round, sub.seq, sub.tag, sub.x, sub.waiting)
-    end)
-  end
-  for id, record in pairs(call.bottlenecks) do
-    put('B:', id, record, function(b) return struct.pack(BOTTLENECK_FORMAT, b.v, b.first, b.bypass, b.tag, b.birth) end)
-  end
-  if #fields > 0 then redis.call('HSET', keys.flows, unpack(fields)) end
-  if #gone > 0 then redis.call('HDEL', keys.flows, unpack(gone)) end
-end
+-- The waiting room: where flows and their sub-queues stand, where they are parked and who wakes them (rules Q1, Q2, Q6).
+-- Their records are in flows.lua.
 
 function queue.next_seq(call)
   call.meta.seq = call.meta.seq + 1
@@ -225,12 +110,13 @@ function queue.bottleneck_at(call, x)
   return bottleneck
 end
 
-function queue.park(call, sub, record, x)
+-- `tag`: its place there, if it keeps one.
+function queue.park(call, sub, record, x, tag)
   call.changed = true
   local flow = queue.flow_of(call, record.flow)
   lift_sub(call, sub, record)
   record.x = x
-  record.tag = math.max(queue.bottleneck_at(call, x).v, flow.locals[x] or 0)
+  record.tag = tag or math.max(queue.bottleneck_at(call, x).v, flow.locals[x] or 0)
   redis.call('ZADD', call.keys.parked, 0, parked_member(sub, record))
   queue.score_flow(call, record.flow, flow)
   queue.review_guard(call, sub, x)
@@ -253,10 +139,10 @@ function queue.wake(call, x, by_timer)
   for _, each in ipairs(call.wakes) do
     if each.x == x then return end
   end
-  if not lex_range(call.keys.parked, x, 'LIMIT', 0, 1)[1] then return end
   local wake = { x = x, tag = -1, birth = -1 }
   if by_timer then wake.tag, wake.birth = bottleneck.tag, bottleneck.birth end
   bottleneck.tag, bottleneck.birth = -1, -1
+  if not lex_range(call.keys.parked, x, 'LIMIT', 0, 1)[1] then return end
   call.wakes[#call.wakes + 1] = wake
 end
 
@@ -280,6 +166,14 @@ function queue.wake_all(call)
   end
   table.sort(xs)
   for _, x in ipairs(xs) do queue.wake(call, x) end
+end
+
+-- Calls are counted on other nodes than before: nobody is parked where it may not pass any more.
+function queue.release_all(call)
+  for _, member in ipairs(redis.call('ZRANGE', call.keys.parked, 0, -1)) do
+    local sub = string.match(member, '^[^%z]*%z[^%z]*%z[^%z]*%z(.*)$')
+    queue.make_runnable(call, sub, queue.sub_of(call, sub))
+  end
 end
 
 -- One waiter fewer. If it was the first, the next one of its sub-queue is looked at.

@@ -19,7 +19,7 @@ local function put_back(call, id, owner, fence, sent, request)
   meta.fence = math.max(meta.fence, fence) + 1
   local lease = { o = owner, f = fence, s = meta.fence, g = meta.now_ms, w = meta.wall_ms, m = request.longest, q = sent,
     v = 1, x = 0, c = request.class, d = 0, h = 0, p = 0, n = take_path(call, path, request, { force = true, id = id }) }
-  write_lease(call, id, lease)
+  add_lease(call, id, lease)
   extend(call, id)
   note_owner(call, owner, 1)
 end

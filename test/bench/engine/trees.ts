@@ -3,7 +3,8 @@ import { treeKeyOf } from '#operator/trees/names.ts';
 import { newId } from '#sidecar/base/ids.ts';
 import type { SidecarSnapshot } from '#sidecar/control/terms.ts';
 import { createAdminEngine } from '#sidecar/engine/client.ts';
-import type { AcquireRequest, Amounts, NodeConfig, Settlement, TreeKey } from '#sidecar/engine/terms.ts';
+import type { AcquireRequest, Settlement } from '#sidecar/engine/terms.ts';
+import type { Amounts, NodeConfig, TreeKey } from '#sidecar/engine/tree-terms.ts';
 import { node } from '#test/support/engine.ts';
 import { MODEL, treeOf, type World } from '../world.ts';
 

@@ -11,7 +11,7 @@ import { connectRedis, type RedisConnection } from '#sidecar/engine/connect.ts';
 import { configKey, functionKeys } from '#sidecar/engine/keys.ts';
 import { ENGINE_VERSION } from '#sidecar/engine/library.ts';
 import { serversOf } from '#sidecar/engine/servers.ts';
-import type { TreeKey } from '#sidecar/engine/terms.ts';
+import type { TreeKey } from '#sidecar/engine/tree-terms.ts';
 import { encodeTree } from '#sidecar/engine/tree.ts';
 import { limit, node, request, settlement, treeOf, TREE_KEY } from '#test/support/engine.ts';
 import { startCluster } from '#test/support/redis-cluster.ts';

@@ -10,7 +10,8 @@ import { connectRedis, type RedisConnection, type RedisUser } from '#sidecar/eng
 import { functionKeys } from '#sidecar/engine/keys.ts';
 import type { SidecarEngine } from '#sidecar/engine/port.ts';
 import { serversOf } from '#sidecar/engine/servers.ts';
-import type { Grant, NodeConfig } from '#sidecar/engine/terms.ts';
+import type { Grant } from '#sidecar/engine/terms.ts';
+import type { NodeConfig } from '#sidecar/engine/tree-terms.ts';
 import { node, request, treeOf, TREE_KEY } from '#test/support/engine.ts';
 import { eventually } from '#test/support/redis-stage.ts';
 import { ASKER, type Topology } from '#test/support/redis-topologies.ts';

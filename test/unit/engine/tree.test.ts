@@ -7,7 +7,7 @@ import { assembleLibrary } from '#sidecar/engine/library.ts';
 import { OPERATIONS } from '#sidecar/engine/lua-source.ts';
 import { parseTree, serializeTree } from '#sidecar/engine/tree-text.ts';
 import { configHash, encodeTree, windowKey } from '#sidecar/engine/tree.ts';
-import { MAX_AMOUNT, type LimitConfig, type NodeConfig } from '#sidecar/engine/terms.ts';
+import { MAX_AMOUNT, type LimitConfig, type NodeConfig } from '#sidecar/engine/tree-terms.ts';
 import { HELD, limit, node, TREE_KEY, treeOf } from '#test/support/engine.ts';
 
 const daily = {

@@ -3,8 +3,8 @@
  * (rule L1). Pure.
  */
 import { isDeepStrictEqual } from 'node:util';
-import type { CallEntry, EpochEntry, Fingerprint, LedgerCall, LedgerEntry, StateEntry } from './ledger-terms.ts';
-import { Model } from './model.ts';
+import type { CallEntry, EpochEntry, Fingerprint, LedgerCall, LedgerEntry, StateEntry } from './terms.ts';
+import { Model } from '../model.ts';
 import { restoreModel } from './restore.ts';
 
 /** A call that the model answers in another way, or leaves in another state. */
@@ -35,6 +35,8 @@ export interface ReplayCounts {
 
 /** Told of every call that is compared. */
 export interface ReplayListener {
+  /** The state is known from here on, and whatever was before is of no use. */
+  begins?(make: () => Model): void;
   before?(call: LedgerCall, model: Model, entry: CallEntry): void;
   after?(call: LedgerCall, model: Model, entry: CallEntry): void;
 }
@@ -83,14 +85,16 @@ export class Replay {
   #part(part: LedgerEntry & StateEntry): Difference | null {
     this.#parts.push(part);
     if (!part.isLast) return null;
-    const restored = restoreModel(this.#parts);
+    const parts = this.#parts;
     this.#parts = [];
     const before = this.#model;
-    this.#model = restored;
     if (!before || this.#isBehind) {
       this.#isBehind = false;
+      this.#start(() => restoreModel(parts));
       return null;
     }
+    const restored = restoreModel(parts);
+    this.#model = restored;
     before.clock.look();
     const [ledger, model] = [restored.snapshot(), before.snapshot()];
     if (isDeepStrictEqual(ledger, model)) return null;
@@ -100,18 +104,23 @@ export class Replay {
 
   #begin({ identity, isEmpty }: EpochEntry): void {
     this.counts.epochs += 1;
-    if (isEmpty) this.#model = new Model();
+    if (isEmpty) this.#start(() => new Model());
     this.#model?.clock.restartAs(identity);
   }
 
+  #start(make: () => Model): void {
+    this.#model = make();
+    this.#listener.begins?.(make);
+  }
+
   #lose(): void {
-    this.counts.gaps += 1;
+    if (this.#model !== null) this.counts.gaps += 1;
     this.#model = null;
     this.#parts = [];
   }
 
   #call(entry: LedgerEntry & CallEntry): Difference | null {
-    const { call, wallUs, before, after } = entry;
+    const { call, wallUs, before } = entry;
     const model = this.#model;
     if (!model) {
       this.counts.skipped += 1;
@@ -121,24 +130,21 @@ export class Replay {
     model.clock.setUs(wallUs);
     this.#listener.before?.(call, model, entry);
     const said = ask(model, call);
-    this.#isBehind = call.op === 'calibrate' || (call.op === 'configure' && call.remembered.length > 0);
     this.#listener.after?.(call, model, entry);
     this.counts.checked += 1;
+    this.#isBehind = call.op === 'calibrate' || (call.op === 'configure' && call.remembered.length > 0);
     // What it could not do cannot be compared.
-    if (this.#isBehind) return null;
-    const told = 'reply' in call && said !== undefined ? call.reply : undefined;
-    const state = stateOf(model);
-    if (isDeepStrictEqual(said, told) && isDeepStrictEqual(state, after)) return null;
-    const where = {
-      id: entry.id,
-      seq: entry.seq,
-      atMs: Math.floor(wallUs / 1000),
-      op: call.op,
-      subject: subjectOf(call),
-    };
-    const isReply = !isDeepStrictEqual(said, told);
-    return { ...where, ledger: isReply ? told : after, model: isReply ? said : state };
+    return this.#isBehind ? null : differenceOf(entry, said, stateOf(model));
   }
+}
+
+function differenceOf(entry: LedgerEntry & CallEntry, said: unknown, state: Fingerprint): Difference | null {
+  const { id, seq, call, wallUs, after } = entry;
+  const told = 'reply' in call && said !== undefined ? call.reply : undefined;
+  const where = { id, seq, atMs: Math.floor(wallUs / 1000), op: call.op, subject: subjectOf(call) };
+  if (!isDeepStrictEqual(said, told)) return { ...where, ledger: told, model: said };
+  if (!isDeepStrictEqual(state, after)) return { ...where, ledger: after, model: state };
+  return null;
 }
 
 function stateOf({ clock, tree }: Model): Fingerprint {
@@ -147,7 +153,7 @@ function stateOf({ clock, tree }: Model): Fingerprint {
 }
 
 /** What the model answers; undefined: it says nothing to such a call. */
-function ask(model: Model, call: LedgerCall): unknown {
+export function ask(model: Model, call: LedgerCall): unknown {
   switch (call.op) {
     case 'acquire':
       return model.acquire(call.request);
@@ -161,7 +167,7 @@ function ask(model: Model, call: LedgerCall): unknown {
       return model.cancel(call.id, call);
     case 'beat': {
       const { owner, epoch, waiters, leases } = call.request;
-      const named = leases ?? leasesOf(model, owner);
+      const named = leases ?? leaseNames(model, owner);
       return model.beat({ owner, epoch, waiters, leases: named.map((lease) => ({ ...lease, epoch: 0 })) });
     }
     case 'register':
@@ -194,34 +200,27 @@ function govern(model: Model, call: Governing): unknown {
   }
 }
 
-function leasesOf({ tree }: Model, owner: string): readonly { readonly id: string; readonly fence: number }[] {
+/** The live leases of an owner. */
+export function leaseNames({ tree }: Model, owner: string): readonly { readonly id: string; readonly fence: number }[] {
   const own = tree.leases.live.filter(({ request }) => request.owner === owner);
   return own.map(({ request: { id }, fence }) => ({ id, fence }));
 }
 
-export function subjectOf(call: LedgerCall): string {
+function subjectOf(call: LedgerCall): string {
+  if ('request' in call) return 'id' in call.request ? call.request.id : call.request.owner;
+  if ('settlements' in call) return call.settlements.map(({ id }) => id).join(' ');
+  if ('node' in call) return call.node;
   switch (call.op) {
-    case 'acquire':
-    case 'swap':
-      return call.request.id;
     case 'claim':
       return call.lease.id;
-    case 'settle':
-      return call.settlements.map(({ id }) => id).join(' ');
     case 'cancel':
       return call.id;
-    case 'beat':
-    case 'register':
-      return call.request.owner;
     case 'configure':
       return `generation ${call.revision.generation}`;
     case 'reclaim':
       return call.owners.prefix;
     case 'drain':
       return call.process;
-    case 'freeze':
-    case 'resetWindow':
-      return call.node;
     case 'calibrate':
       return call.reading.limit;
     case 'tick':

@@ -1,5 +1,5 @@
 /** Reads what `cmsgpack.pack` of Redis' Lua writes. Pure. */
-import { AppError } from '../base/errors.ts';
+import { AppError } from '../../base/errors.ts';
 
 export type Packed = null | boolean | number | string | readonly Packed[] | { readonly [key: string]: Packed };
 

@@ -1,5 +1,5 @@
 /** Reads what `struct.pack` of Redis' Lua writes, little-endian. Pure. */
-import { AppError } from '../base/errors.ts';
+import { AppError } from '../../base/errors.ts';
 
 export class Struct {
   readonly #bytes: Buffer;

@@ -103,11 +103,11 @@ function windowOf(struct: Struct, kind: string): object {
       return { t: 'P', shares: twice(struct, () => shareOf(struct)) };
     case 'C': {
       struct.text();
-      const [s, e, u] = struct.times(8, () => struct.double());
+      const [s, e, u] = struct.times(9, () => struct.double());
       return { t: 'C', s, e, u };
     }
     case 'F': {
-      const [, s, e, u] = struct.times(9, () => struct.double());
+      const [, s, e, u] = struct.times(10, () => struct.double());
       return { t: 'F', s, e, u };
     }
     default: {
@@ -118,9 +118,12 @@ function windowOf(struct: Struct, kind: string): object {
   }
 }
 
+const ONE = '1'.charCodeAt(0);
+
 /** The current and the next one, as far as they are there. */
 function twice<T>(struct: Struct, read: () => T): readonly T[] {
-  const there = [...struct.bytes(2).toString()].filter((flag) => flag === '1');
+  const [current, following] = struct.bytes(2);
+  const there = [current, following].filter((flag) => flag === ONE);
   return there.map(read);
 }
 

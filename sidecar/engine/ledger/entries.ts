@@ -1,7 +1,7 @@
 /** Entries of a ledger's stream → what they say. Pure. */
-import { AppError } from '../base/errors.ts';
-import { decodeCall } from './ledger-calls.ts';
-import type { CallEntry, DenialsEntry, EpochEntry, GapEntry, LedgerEntry, StateEntry } from './ledger-terms.ts';
+import { AppError } from '../../base/errors.ts';
+import { decodeCall } from './calls.ts';
+import type { CallEntry, DenialsEntry, EpochEntry, GapEntry, LedgerEntry, StateEntry } from './terms.ts';
 import { unpack, type Packed } from './msgpack.ts';
 
 /** Id and fields of an entry as Redis gives them. */

@@ -1,10 +1,10 @@
 /** A checkpoint of the ledger → the reference model as it stood then. Pure. */
-import { AppError } from '../base/errors.ts';
-import type { StateEntry } from './ledger-terms.ts';
-import { Model } from './model.ts';
-import type { WaitingRoom } from './model-queue.ts';
-import { calendarsOf } from './model-revision.ts';
-import type { ModelTree } from './model-tree.ts';
+import { AppError } from '../../base/errors.ts';
+import type { StateEntry } from './terms.ts';
+import { Model } from '../model.ts';
+import type { WaitingRoom } from '../model-queue.ts';
+import { calendarsOf } from '../model-revision.ts';
+import type { ModelTree } from '../model-tree.ts';
 import { unpack } from './msgpack.ts';
 import {
   decodeBottleneck,
@@ -19,10 +19,11 @@ import {
   type MetaRecord,
   type WaiterRecord,
 } from './records.ts';
-import { decodeVerdict } from './replies.ts';
+import { decodeVerdict } from '../replies.ts';
 import { amountsBy, classAt, resumeNodes, type NamedLease } from './restore-nodes.ts';
-import { RESOURCES, type AcquireRequest } from './terms.ts';
-import { parseTree } from './tree-text.ts';
+import { type AcquireRequest } from '../terms.ts';
+import { RESOURCES } from '../tree-terms.ts';
+import { parseTree } from '../tree-text.ts';
 
 /** The parts of one checkpoint, by key. Fails with code `invalid` for parts that do not fit together. */
 export function restoreModel(parts: readonly StateEntry[]): Model {
@@ -115,29 +116,34 @@ function resumeRoom(room: WaitingRoom, meta: MetaRecord, checkpoint: Checkpoint)
   room.seq = meta.seq;
   room.time = meta.vtime;
   resumeKept(room, checkpoint);
-  for (const [name, bytes] of checkpoint.named('f', 'F:')) {
-    const { birth, tag, round, class: priority, leaf, locals } = decodeFlow(bytes);
-    const about = { birth, leaf, class: classAt(priority), tag, round };
-    room.flows.set(name, { ...about, turns: new Map(), local: new Map(locals) });
-  }
-  for (const [name, bytes] of checkpoint.named('f', 'S:')) {
-    const { birth, flow: of, tag, x } = decodeSub(bytes);
-    const flow = room.flows.get(of);
-    if (flow) room.subs.set(name, { name, birth, flow, parked: x === '' ? null : { x, tag } });
-  }
+  resumeFlows(room, checkpoint);
   for (const [x, bytes] of checkpoint.named('f', 'B:')) {
     const { v, first, bypass, tag, birth } = decodeBottleneck(bytes);
     const cursor = birth < 0 ? null : { tag, birth };
     room.bottlenecks.set(x, { time: v, first: first < 0 ? null : first, bypassed: bypass, cursor });
   }
   for (const [x, atMs] of checkpoint.scores('t')) room.timers.set(x, atMs);
+  if (meta.guarded === 1) {
+    const [x = '', sub = ''] = checkpoint.value('m', 'guard').toString().split('\0');
+    room.guard = { x, sub };
+  }
+}
+
+function resumeFlows(room: WaitingRoom, checkpoint: Checkpoint): void {
+  for (const [name, bytes] of checkpoint.named('f', 'F:')) {
+    const { birth, tag, round, class: priority, leaf, locals } = decodeFlow(bytes);
+    const about = { birth, leaf, class: classAt(priority), tag, round };
+    room.flows.set(name, { ...about, turns: new Map(), local: new Map(locals) });
+  }
   for (const [turn] of checkpoint.named('q', 'R\0')) {
     const [flow = '', owner = '', round = ''] = turn.split('\0');
     room.flows.get(flow)?.turns.set(owner, Number(round));
   }
-  const [guard] = checkpoint.named('m', 'guard');
-  const [x, sub] = guard?.[1].toString().split('\0') ?? [];
-  if (x !== undefined && sub !== undefined && meta.guarded === 1) room.guard = { x, sub };
+  for (const [name, bytes] of checkpoint.named('f', 'S:')) {
+    const { birth, flow: of, tag, x } = decodeSub(bytes);
+    const flow = room.flows.get(of);
+    if (flow) room.subs.set(name, { name, birth, flow, parked: x === '' ? null : { x, tag } });
+  }
 }
 
 /** Waiters, and what is kept of those who left. */
@@ -175,7 +181,14 @@ function requestOf(id: string, record: WaiterRecord): AcquireRequest {
     ([, value]) => value !== '',
   );
   return {
-    ...{ id, owner, leaf, model, flowKey, maxRuntimeMs, generation: 0, epoch: null },
+    id,
+    owner,
+    leaf,
+    model,
+    flowKey,
+    maxRuntimeMs,
+    generation: 0,
+    epoch: null,
     class: classAt(record.class),
     reserve: amountsBy((resource) => amounts[RESOURCES.indexOf(resource)] ?? null),
     attributes: Object.fromEntries(attributes),

@@ -1,11 +1,12 @@
 /** Arguments and replies as the Lua got and gave them → calls. The inverse of `requests.ts` and `client.ts`. Pure. */
-import { AppError } from '../base/errors.ts';
-import type { LedgerCall } from './ledger-terms.ts';
+import { AppError } from '../../base/errors.ts';
+import type { LedgerCall } from './terms.ts';
 import type { Packed } from './msgpack.ts';
-import * as replies from './replies.ts';
-import { parseRecord } from './requests.ts';
-import { PRIORITY_CLASSES, type AcquireRequest, type Amounts, type Settlement } from './terms.ts';
-import { parseTree } from './tree-text.ts';
+import * as replies from '../replies.ts';
+import { parseRecord } from '../requests.ts';
+import { type AcquireRequest, type Settlement } from '../terms.ts';
+import { PRIORITY_CLASSES, type Amounts } from '../tree-terms.ts';
+import { parseTree } from '../tree-text.ts';
 
 /** The texts of ARGV, one after the other. */
 class Words {

@@ -1,14 +1,14 @@
 /** Node records and leases of a checkpoint → the model's nodes and leases. Pure. */
-import { AnchoredWindow, SharedWindow, type Period, type PeriodId } from './model-anchored.ts';
-import type { Adaptive } from './model-adaptive.ts';
-import type { ModelLease } from './model-leases.ts';
-import { CalendarWindow, FixedWindow, SlidingWindow } from './model-meters.ts';
-import type { ModelCharge, ModelNode, ModelWindow, Slot } from './model-node.ts';
-import type { Breaker } from './model-pace.ts';
-import type { ModelTree } from './model-tree.ts';
+import { AnchoredWindow, SharedWindow, type Period, type PeriodId } from '../model-anchored.ts';
+import type { Adaptive } from '../model-adaptive.ts';
+import type { ModelLease } from '../model-leases.ts';
+import { CalendarWindow, FixedWindow, SlidingWindow } from '../model-meters.ts';
+import type { ModelCharge, ModelNode, ModelWindow, Slot } from '../model-node.ts';
+import type { Breaker } from '../model-pace.ts';
+import type { ModelTree } from '../model-tree.ts';
 import type { Packed } from './msgpack.ts';
 import type { ChargeRecord, LeaseRecord, NodeRecord, WindowRecord } from './records.ts';
-import { PRIORITY_CLASSES, RESOURCES, type Amounts, type PriorityClass } from './terms.ts';
+import { PRIORITY_CLASSES, RESOURCES, type Amounts, type PriorityClass, type Resource } from '../tree-terms.ts';
 
 /** A period by its serial. */
 interface Known {
@@ -36,16 +36,12 @@ export function resumeNodes(
   expiries: ReadonlyMap<string, number>,
 ): readonly ModelLease[] {
   const periods: Periods = new Map();
+  const windows = records.flatMap(([name, node]) => node.windows.map((window) => ({ name, window })));
   // Owners of windows before those that share them.
-  const isShared = ({ t }: WindowRecord): boolean => t === 'P';
-  for (const shared of [false, true]) {
-    for (const [name, { windows }] of records) {
-      const node = tree.node(name);
-      for (const window of windows.filter((each) => isShared(each) === shared)) {
-        node.windows.set(window.key, resumeWindow(tree, name, window, periods));
-        if (window.amount !== null) node.amounts.set(window.key, window.amount);
-      }
-    }
+  for (const { name, window } of windows.toSorted((a, b) => Number(a.window.t === 'P') - Number(b.window.t === 'P'))) {
+    const node = tree.node(name);
+    node.windows.set(window.key, resumeWindow(tree, name, window, periods));
+    if (window.amount !== null) node.amounts.set(window.key, window.amount);
   }
   for (const [name, record] of records) resumeLearnt(tree.node(name), record);
   return leases.filter(({ record }) => record.h === 0).map((lease) => resumeLease(tree, lease, expiries, periods));
@@ -241,18 +237,20 @@ function requestOf(id: string, { o: owner, m: maxRuntimeMs, c, n }: LeaseRecord)
 }
 
 /** Amounts of a call, as far as limits have asked for them. `Tokens` is a sum: what no other names is counted as output. */
-export function amountsBy(of: (resource: (typeof RESOURCES)[number]) => number | null): Amounts {
-  const [input, cached, output, tokens] = [of('InputTokens'), of('CachedTokens'), of('OutputTokens'), of('Tokens')];
-  const rest = Math.max(0, (tokens ?? 0) - (input ?? 0) - (cached ?? 0) - (output ?? 0));
+export function amountsBy(of: (resource: Resource) => number | null): Amounts {
+  const amount = (resource: Resource): number => of(resource) ?? 0;
+  const named = amount('InputTokens') + amount('CachedTokens') + amount('OutputTokens');
+  const rest = Math.max(0, amount('Tokens') - named);
+  const isInput = of('InputTokens') === null && of('OutputTokens') !== null;
   return {
-    requests: of('Requests') ?? 0,
-    prompts: of('Prompts') ?? 0,
-    inputTokens: input ?? (output === null ? 0 : rest),
-    cachedTokens: cached ?? 0,
-    outputTokens: output ?? rest,
-    microCredits: of('Credits') ?? 0,
-    nanoCost: of('Cost') ?? 0,
-    costUnits: of('CostUnits') ?? 0,
-    runtimeSeconds: of('RuntimeSeconds') ?? 0,
+    requests: amount('Requests'),
+    prompts: amount('Prompts'),
+    inputTokens: amount('InputTokens') + (isInput ? rest : 0),
+    cachedTokens: amount('CachedTokens'),
+    outputTokens: amount('OutputTokens') + (isInput ? 0 : rest),
+    microCredits: amount('Credits'),
+    nanoCost: amount('Cost'),
+    costUnits: amount('CostUnits'),
+    runtimeSeconds: amount('RuntimeSeconds'),
   };
 }

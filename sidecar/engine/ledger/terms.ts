@@ -1,5 +1,5 @@
-/** What a tree's ledger holds (rule L1), as `lua/ledger.lua` writes it and `ledger.ts` reads it. */
-import type { Clocks } from './model-clock.ts';
+/** What a tree's ledger holds (rule L1), as `lua/ledger.lua` writes it and `read.ts` reads it. */
+import type { Clocks } from '../model-clock.ts';
 import type {
   BeatRequest,
   BeatReply,
@@ -9,17 +9,9 @@ import type {
   LeaseRef,
   RegisterRequest,
   SwapReply,
-} from './port.ts';
-import type {
-  AcquireRequest,
-  ConfigureReply,
-  NodeName,
-  Revision,
-  Settlement,
-  SettleReply,
-  TreeConfig,
-  Verdict,
-} from './terms.ts';
+} from '../port.ts';
+import type { AcquireRequest, ConfigureReply, Settlement, SettleReply, Verdict } from '../terms.ts';
+import type { NodeName, Revision, TreeConfig } from '../tree-terms.ts';
 
 /** One operation of the engine: what it was asked and what it said. */
 export type LedgerCall =

@@ -1,12 +1,12 @@
 /** Reads a tree's ledger: from an entry on, or as one of a consumer group that may lag and says what it has done with. */
-import type { Clock } from '../base/clock.ts';
-import { AppError } from '../base/errors.ts';
-import { guarded } from './caller.ts';
-import { functionKeys } from './keys.ts';
-import { decodeEntry, type RawEntry } from './ledger-entries.ts';
-import type { LedgerEntry } from './ledger-terms.ts';
-import type { TreeKey } from './terms.ts';
-import type { RedisClient } from './topology.ts';
+import type { Clock } from '../../base/clock.ts';
+import { AppError } from '../../base/errors.ts';
+import { guarded } from '../caller.ts';
+import { functionKeys } from '../keys.ts';
+import { decodeEntry, type RawEntry } from './entries.ts';
+import type { LedgerEntry } from './terms.ts';
+import type { TreeKey } from '../tree-terms.ts';
+import type { RedisClient } from '../topology.ts';
 
 /** The stream of a tree. */
 export function ledgerKey(tree: TreeKey): string {
