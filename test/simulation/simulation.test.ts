@@ -3,11 +3,13 @@
  * `GLMQUOTA_SEED=42 SEEDS=1 LOUD=1 vitest run --project simulation -t crashes` repeats one and tells it aloud.
  */
 import { expect, test } from 'vitest';
-import { run } from './run.ts';
+import { run, type Scenario } from './run.ts';
 import * as scenarios from './scenarios.ts';
 
 const first = Number(process.env['GLMQUOTA_SEED'] ?? 1);
 const count = Number(process.env['SEEDS'] ?? 25);
+
+const ALL: Readonly<Record<string, Scenario>> = { ...scenarios };
 
 /** What each class of faults may cost at most (rule F5). */
 const BOUNDS: Readonly<Record<keyof typeof scenarios, string>> = {
@@ -23,7 +25,7 @@ const BOUNDS: Readonly<Record<keyof typeof scenarios, string>> = {
 };
 
 test.each(Object.entries(BOUNDS))('%s: %s', async (name, _bound) => {
-  const scenario = scenarios[name as keyof typeof scenarios];
+  const scenario = ALL[name]!;
   console.log(`GLMQUOTA_SEED=${first} SEEDS=${count}`);
   for (let seed = first; seed < first + count; seed++) {
     const { violation, trace } = await run(scenario, { seed, only: null, aloud: process.env['LOUD'] === '1' });
