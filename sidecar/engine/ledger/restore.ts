@@ -1,5 +1,6 @@
 /** A checkpoint of the ledger → the reference model as it stood then. Pure. */
 import { AppError } from '../../base/errors.ts';
+import { ENGINE_CONSTANTS } from '../constants.ts';
 import type { StateEntry } from './terms.ts';
 import { Model } from '../model.ts';
 import type { WaitingRoom } from '../model-queue.ts';
@@ -24,6 +25,8 @@ import { amountsBy, classAt, resumeNodes, type NamedLease } from './restore-node
 import { type AcquireRequest } from '../terms.ts';
 import { RESOURCES } from '../tree-terms.ts';
 import { parseTree } from '../tree-text.ts';
+
+const { BEAT_MS, SILENT_MS, TTL_MS } = ENGINE_CONSTANTS;
 
 /** The parts of one checkpoint, by key. Fails with code `invalid` for parts that do not fit together. */
 export function restoreModel(parts: readonly StateEntry[]): Model {
@@ -88,7 +91,8 @@ function resumeMeta(tree: ModelTree, meta: MetaRecord, checkpoint: Checkpoint): 
   clock.setUs(meta.wall_us);
   clock.look();
   Object.assign(clock, { epoch: meta.epoch, fence: meta.fence, steps: meta.steps });
-  Object.assign(clock, { learnUntilMs: meta.learn_until, learnToEnd: meta.learn_all === 1 });
+  const learnLeastMs = meta.learn_until === 0 ? 0 : meta.learn_until - TTL_MS - BEAT_MS + SILENT_MS;
+  Object.assign(clock, { learnUntilMs: meta.learn_until, learnLeastMs, learnToEnd: meta.learn_all === 1 });
   tree.releaseHold.resume(meta.hold_ms, meta.held_at === 0 ? null : meta.held_at);
   tree.lastGrantWasSystem = meta.last_system === 1;
   for (const [process] of checkpoint.named('m', 'd:')) tree.draining.add(process);
