@@ -22,8 +22,8 @@ afterAll(async () => {
 });
 
 const histories = [
-  { kind: 'any history', first: shapes, steps },
-  { kind: 'a crowded waiting room', first: crowdedShapes, steps: crowdedSteps },
+  { kind: 'any history', first: shapes, steps, runs: 1000 },
+  { kind: 'a crowded waiting room', first: crowdedShapes, steps: crowdedSteps, runs: 500 },
 ] as const;
 
 test.each(histories)(
@@ -41,7 +41,7 @@ test.each(histories)(
         }
         await drain(twin);
       }),
-      runParameters(300),
+      runParameters(of.runs),
     );
     console.log(`${checked} states checked`);
     expect(checked).toBeGreaterThan(0);
