@@ -4,7 +4,7 @@ import type { Clock } from '../sidecar/base/clock.ts';
 import { AppError } from '../sidecar/base/errors.ts';
 import type { Log } from '../sidecar/base/log.ts';
 import type { AdminEngine } from '../sidecar/engine/port.ts';
-import type { TreeKey } from '../sidecar/engine/terms.ts';
+import type { TreeKey } from '../sidecar/engine/tree-terms.ts';
 import { parseAgentPool } from './api/v1alpha1/agentpool.ts';
 import { LABEL_POOL } from './api/v1alpha1/labels.ts';
 import { observeDeployment } from './controllers/agentpool/reconcile.ts';

@@ -9,7 +9,7 @@ import { TREE_USER_PREFIX, treeUser } from '../sidecar/engine/acl.ts';
 import { ensureLibrary } from '../sidecar/engine/library.ts';
 import { storeError } from '../sidecar/engine/redis-errors.ts';
 import type { RedisServer, RedisServers } from '../sidecar/engine/servers.ts';
-import type { TreeKey } from '../sidecar/engine/terms.ts';
+import type { TreeKey } from '../sidecar/engine/tree-terms.ts';
 import { setTreeUser } from './tree-users.ts';
 
 /** A user or a library that somebody took away is back within this. */

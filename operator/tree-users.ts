@@ -2,7 +2,7 @@
 import { createHash, createHmac } from 'node:crypto';
 import { treeRules, treeUser } from '../sidecar/engine/acl.ts';
 import type { Commandable } from '../sidecar/engine/library.ts';
-import type { TreeKey } from '../sidecar/engine/terms.ts';
+import type { TreeKey } from '../sidecar/engine/tree-terms.ts';
 
 /** Derived, so that controller and edge agree without storing it, and a restart changes nothing. */
 export function treePassword(usersKey: string, tree: TreeKey): string {

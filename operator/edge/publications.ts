@@ -5,7 +5,7 @@ import { SnapshotSchema } from '../../proto/gen/glmquota/v1/control_pb.ts';
 import type { Cell } from '../../sidecar/base/cell.ts';
 import { encodeSnapshot, type SnapshotDemands } from '../../sidecar/control/encode.ts';
 import type { SidecarSnapshot } from '../../sidecar/control/terms.ts';
-import type { TreeKey } from '../../sidecar/engine/terms.ts';
+import type { TreeKey } from '../../sidecar/engine/tree-terms.ts';
 import { type BindingQuestion, type BindingRefusal, decideBinding } from '../trees/bindings.ts';
 import { objectId } from '../trees/names.ts';
 import { composeSnapshot } from '../trees/snapshot.ts';

@@ -1,7 +1,7 @@
 /** What edge knows of the world, and the ports it is wired to. Every port answers from a cache unless it says it waits. */
 import type { Catalog } from '../../sidecar/catalog/terms.ts';
 import type { SidecarSnapshot } from '../../sidecar/control/terms.ts';
-import type { Revision, TreeConfig, TreeKey } from '../../sidecar/engine/terms.ts';
+import type { Revision, TreeConfig, TreeKey } from '../../sidecar/engine/tree-terms.ts';
 import type { Credential } from '../trees/credentials.ts';
 import type { ObjectKey } from '../trees/names.ts';
 import type { SidecarFacts } from '../trees/sidecar-facts.ts';

@@ -2,7 +2,7 @@
 import type { Clock } from '../../sidecar/base/clock.ts';
 import { AppError } from '../../sidecar/base/errors.ts';
 import type { Log } from '../../sidecar/base/log.ts';
-import type { Revision, TreeKey } from '../../sidecar/engine/terms.ts';
+import type { Revision, TreeKey } from '../../sidecar/engine/tree-terms.ts';
 import type { TreeRevisions, TreeState } from './terms.ts';
 
 export interface TreeWatchOptions {

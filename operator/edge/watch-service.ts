@@ -6,7 +6,7 @@ import { AppError } from '../../sidecar/base/errors.ts';
 import type { Log } from '../../sidecar/base/log.ts';
 import type { SnapshotDemands } from '../../sidecar/control/encode.ts';
 import { isOlder } from '../../sidecar/control/version.ts';
-import type { TreeKey } from '../../sidecar/engine/terms.ts';
+import type { TreeKey } from '../../sidecar/engine/tree-terms.ts';
 import type { CallContext, Handlers } from '../../sidecar/rpc/handlers.ts';
 import { objectId } from '../trees/names.ts';
 import { readClaims, type TokenClaims } from './claims.ts';

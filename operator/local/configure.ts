@@ -2,7 +2,7 @@
 import type { Clock } from '../../sidecar/base/clock.ts';
 import { AppError } from '../../sidecar/base/errors.ts';
 import type { AdminEngine } from '../../sidecar/engine/port.ts';
-import type { Revision, TreeConfig } from '../../sidecar/engine/terms.ts';
+import type { Revision, TreeConfig } from '../../sidecar/engine/tree-terms.ts';
 
 const ATTEMPTS = 10;
 /** A Redis that lost its memory refuses every call for at most about this long. */

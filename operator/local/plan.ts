@@ -7,7 +7,7 @@ import { compileTrees } from '../trees/compile.ts';
 import { readCredential, readCredentialFacts, type Credential } from '../trees/credentials.ts';
 import { objectId, type ObjectKey } from '../trees/names.ts';
 import type { CompiledAccount, CompiledQuota, CompiledWorld } from '../trees/terms.ts';
-import type { TreeConfig } from '../../sidecar/engine/terms.ts';
+import type { TreeConfig } from '../../sidecar/engine/tree-terms.ts';
 import type { LocalObjects } from './documents.ts';
 
 export interface LocalPlan {

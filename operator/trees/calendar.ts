@@ -1,6 +1,6 @@
 /** Starts of calendar periods, right across daylight-saving changes. The engine knows no calendar (rule N2). */
 import { Temporal } from 'temporal-polyfill';
-import type { CalendarPeriod } from '../../sidecar/engine/terms.ts';
+import type { CalendarPeriod } from '../../sidecar/engine/tree-terms.ts';
 import { type Stretches, stretchesOf, type WeeklyHours } from './stretches.ts';
 
 interface Boundaries {

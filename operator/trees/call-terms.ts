@@ -1,7 +1,8 @@
 /** On what terms the calls of a quota's pods are made. */
 import type { GlmQuotaSpec } from '../api/v1alpha1/glmquota.ts';
 import { lowerClass } from '../api/v1alpha1/waiting.ts';
-import type { PriorityClass, WaitPolicy } from '../../sidecar/engine/terms.ts';
+import type { WaitPolicy } from '../../sidecar/engine/terms.ts';
+import type { PriorityClass } from '../../sidecar/engine/tree-terms.ts';
 import type { Settings } from './settings.ts';
 
 export interface CallTerms {

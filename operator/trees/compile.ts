@@ -1,7 +1,7 @@
 /** Objects → trees and verdicts. One pure function for controllers, edge, webhook and local mode. */
 import { formatAmount } from '../api/v1alpha1/amounts.ts';
 import type { EffectiveLimit } from '../api/v1alpha1/status.ts';
-import type { NodeConfig, NodeName, TreeConfig } from '../../sidecar/engine/terms.ts';
+import type { NodeConfig, NodeName, TreeConfig } from '../../sidecar/engine/tree-terms.ts';
 import { decideDeliveries, type DeliveryDecision } from './deliveries.ts';
 import type { Inheritance } from './limits.ts';
 import { Moment } from './moment.ts';

@@ -3,7 +3,7 @@ import { amountIn } from '../api/v1alpha1/amounts.ts';
 import type { AmountSpec } from '../api/v1alpha1/amounts.ts';
 import type { LimitSpec } from '../api/v1alpha1/limits.ts';
 import { describeProblems } from '../api/v1alpha1/parse.ts';
-import type { LimitConfig, NodeName, Resource, Window } from '../../sidecar/engine/terms.ts';
+import type { LimitConfig, NodeName, Resource, Window } from '../../sidecar/engine/tree-terms.ts';
 import type { Moment } from './moment.ts';
 import { describeWindow, sameWindow } from './windows.ts';
 

@@ -1,7 +1,7 @@
 /** The nodes that every account has, one a model: the vendor counts calls in flight by account and model (rule M1). */
 import type { GlmAccountSpec } from '../api/v1alpha1/glmaccount.ts';
 import type { CatalogModel } from '../../sidecar/catalog/terms.ts';
-import type { AdaptiveConfig, NodeConfig } from '../../sidecar/engine/terms.ts';
+import type { AdaptiveConfig, NodeConfig } from '../../sidecar/engine/tree-terms.ts';
 import { ACCOUNT_NODE, modelNode, OTHER_MODEL_NODE } from './names.ts';
 
 /**

@@ -1,6 +1,6 @@
 /** The moment of a compilation: what depends on time is made here, and it is remembered when the first of it is stale. */
 import type { WindowSpec } from '../api/v1alpha1/limits.ts';
-import type { Window } from '../../sidecar/engine/terms.ts';
+import type { Window } from '../../sidecar/engine/tree-terms.ts';
 import type { Calendar } from './calendar.ts';
 import type { Stretch, WeeklyHours } from './stretches.ts';
 

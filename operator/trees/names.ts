@@ -1,6 +1,6 @@
 /** How objects are named in a tree. Stable: nodes and windows in Redis are found by these names (rules W3, W4). */
 import { hashName } from '../../sidecar/base/ids.ts';
-import type { NodeName, TreeKey } from '../../sidecar/engine/terms.ts';
+import type { NodeName, TreeKey } from '../../sidecar/engine/tree-terms.ts';
 
 export interface ObjectKey {
   readonly namespace: string;

@@ -1,7 +1,7 @@
 /** A quota's spec → its node, under what holds above it. */
 import type { ConcurrencySpec } from '../api/v1alpha1/concurrency.ts';
 import type { GlmQuotaSpec } from '../api/v1alpha1/glmquota.ts';
-import type { AdaptiveConfig, NodeConfig, NodeName, ScopeConfig } from '../../sidecar/engine/terms.ts';
+import type { AdaptiveConfig, NodeConfig, NodeName, ScopeConfig } from '../../sidecar/engine/tree-terms.ts';
 import { resolveLimits } from './limits.ts';
 import type { Moment } from './moment.ts';
 import { poolLabel, type ObjectKey } from './names.ts';

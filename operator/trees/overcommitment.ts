@@ -1,6 +1,6 @@
 /** Whether a node's children are given more than it has. That is allowed: every ancestor's limits hold too. */
 import { formatAmount } from '../api/v1alpha1/amounts.ts';
-import type { NodeConfig, NodeName, Resource } from '../../sidecar/engine/terms.ts';
+import type { NodeConfig, NodeName, Resource } from '../../sidecar/engine/tree-terms.ts';
 import { ACCOUNT_NODE } from './names.ts';
 import type { Overcommitment } from './terms.ts';
 

@@ -3,7 +3,7 @@
  * was with what it had (`previous`), together with the nodes above it even if their objects are gone: a node is never
  * unmetered because of a mistake. What was never good is in no tree.
  */
-import type { NodeConfig, NodeName, TreeConfig, TreeKey } from '../../sidecar/engine/terms.ts';
+import type { NodeConfig, NodeName, TreeConfig, TreeKey } from '../../sidecar/engine/tree-terms.ts';
 import { accountLedTo, cycleFault, findRings, type QuotaLink } from './links.ts';
 import { inheritFrom, keepLimits } from './limits.ts';
 import type { Moment } from './moment.ts';

@@ -2,7 +2,7 @@
 import type { GlmAccount, GlmAccountSpec } from '../api/v1alpha1/glmaccount.ts';
 import { describeProblems } from '../api/v1alpha1/parse.ts';
 import type { Catalog, CatalogPlan } from '../../sidecar/catalog/terms.ts';
-import type { LimitConfig, NodeConfig, RateConfig, TreeConfig, TreeKey } from '../../sidecar/engine/terms.ts';
+import type { LimitConfig, NodeConfig, RateConfig, TreeConfig, TreeKey } from '../../sidecar/engine/tree-terms.ts';
 import { modelsFor, unknownModels } from './catalog.ts';
 import { inheritFrom, resolveLimits, type ResolvedLimits } from './limits.ts';
 import { modelNodes } from './model-nodes.ts';

@@ -9,7 +9,8 @@ import {
   type Thresholds,
   type WaitingSpec,
 } from '../api/v1alpha1/waiting.ts';
-import type { NodeConfig, PriorityClass, WaitPolicy } from '../../sidecar/engine/terms.ts';
+import type { WaitPolicy } from '../../sidecar/engine/terms.ts';
+import type { NodeConfig, PriorityClass } from '../../sidecar/engine/tree-terms.ts';
 import type { Inheritance } from './limits.ts';
 import type { Moment } from './moment.ts';
 import { isDrained } from './stops.ts';

@@ -2,7 +2,8 @@
 import { AppError } from '../../sidecar/base/errors.ts';
 import type { Catalog } from '../../sidecar/catalog/terms.ts';
 import type { SidecarSnapshot } from '../../sidecar/control/terms.ts';
-import type { Attributes, Revision } from '../../sidecar/engine/terms.ts';
+import type { Attributes } from '../../sidecar/engine/terms.ts';
+import type { Revision } from '../../sidecar/engine/tree-terms.ts';
 import { modelsFor } from './catalog.ts';
 import type { Credential } from './credentials.ts';
 import { objectId } from './names.ts';

@@ -1,7 +1,7 @@
 /** When a node is held: a person's stop and the schedules as times, which the engine compares with its own clock. */
 import { STOP_NAME, type ScheduleSpec, type StopSpec } from '../api/v1alpha1/stops.ts';
 import type { CatalogSchedule } from '../../sidecar/catalog/terms.ts';
-import type { NodeConfig, StopConfig } from '../../sidecar/engine/terms.ts';
+import type { NodeConfig, StopConfig } from '../../sidecar/engine/tree-terms.ts';
 import type { Moment } from './moment.ts';
 import type { WeeklyHours } from './stretches.ts';
 

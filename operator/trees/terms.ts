@@ -6,7 +6,7 @@ import type { ActiveReason } from '../api/v1alpha1/reasons.ts';
 import type { EffectiveLimit } from '../api/v1alpha1/status.ts';
 import type { Catalog, Currency } from '../../sidecar/catalog/terms.ts';
 import type { Billing, RetryPolicy, SidecarSnapshot, StoreFailurePolicy } from '../../sidecar/control/terms.ts';
-import type { NodeName, TreeConfig, TreeKey } from '../../sidecar/engine/terms.ts';
+import type { NodeName, TreeConfig, TreeKey } from '../../sidecar/engine/tree-terms.ts';
 import type { Calendar } from './calendar.ts';
 import type { CallTerms } from './call-terms.ts';
 import type { CredentialReading } from './credentials.ts';

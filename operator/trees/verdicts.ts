@@ -1,6 +1,6 @@
 /** The `Active` condition of accounts and quotas: what keeps them from granting, when it is not a matter of counters. */
 import type { StopSpec } from '../api/v1alpha1/stops.ts';
-import type { NodeName } from '../../sidecar/engine/terms.ts';
+import type { NodeName } from '../../sidecar/engine/tree-terms.ts';
 import type { Moment } from './moment.ts';
 import { ACCOUNT_NODE } from './names.ts';
 import type { Placed } from './placement.ts';

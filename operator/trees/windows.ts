@@ -1,5 +1,5 @@
 /** Windows of limits: compared, described. */
-import type { Window } from '../../sidecar/engine/terms.ts';
+import type { Window } from '../../sidecar/engine/tree-terms.ts';
 
 /** Whether two windows are the same by identity: type, duration, zone (rule W4). */
 export function sameWindow(a: Window, b: Window): boolean {

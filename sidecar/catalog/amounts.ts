@@ -1,5 +1,5 @@
 /** What one call counts on every level of a quota tree. */
-import type { Amounts } from '../engine/terms.ts';
+import type { Amounts } from '../engine/tree-terms.ts';
 import { price, type PricedCall, type PriceList } from './price.ts';
 import { route } from './route.ts';
 

@@ -9,7 +9,8 @@ import type {
   StoreFailure,
   Waiting,
 } from '../../proto/gen/glmquota/v1/control_pb.ts';
-import type { Attributes, PriorityClass, WaitPolicy } from '../engine/terms.ts';
+import type { Attributes, WaitPolicy } from '../engine/terms.ts';
+import type { PriorityClass } from '../engine/tree-terms.ts';
 import { CURRENCIES, DURABILITIES, PRIORITY_CLASSES, STORE_POLICIES, WAIT_MODES } from './enums.ts';
 import { integer, known, text, within } from './fields.ts';
 import type { RetryPolicy, SidecarSnapshot, StoreFailurePolicy } from './terms.ts';

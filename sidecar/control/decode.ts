@@ -10,7 +10,7 @@ import type {
 import { AppError } from '../base/errors.ts';
 import type { CatalogSchedule, Currency } from '../catalog/terms.ts';
 import { parseRedisUrl } from '../engine/redis-url.ts';
-import type { Revision } from '../engine/terms.ts';
+import type { Revision } from '../engine/tree-terms.ts';
 import { decodeBinding } from './decode-binding.ts';
 import { BILLINGS, ERROR_CLASSES } from './enums.ts';
 import { integer, known, optional, present, text, within } from './fields.ts';

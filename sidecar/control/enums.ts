@@ -1,6 +1,7 @@
 /** The closed sets of the protocol beside ours. */
 import type { Currency, ErrorClass as CatalogErrorClass } from '../catalog/terms.ts';
-import type { PriorityClass, WaitPolicy } from '../engine/terms.ts';
+import type { WaitPolicy } from '../engine/terms.ts';
+import type { PriorityClass } from '../engine/tree-terms.ts';
 import {
   Billing as WireBilling,
   Durability as WireDurability,

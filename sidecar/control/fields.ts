@@ -1,5 +1,5 @@
 /** Reading single fields of a message; the path in every error is the proto's. */
-import { MAX_AMOUNT } from '../engine/terms.ts';
+import { MAX_AMOUNT } from '../engine/tree-terms.ts';
 import { AppError } from '../base/errors.ts';
 
 /** An int64 as a number; fails with `invalid` below 0 and above 2^53 - 1. */

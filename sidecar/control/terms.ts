@@ -1,6 +1,7 @@
 /** What a sidecar is configured with, decoded and checked once at the edge; the rest of the sidecar sees only this. */
 import type { Catalog, Currency } from '../catalog/terms.ts';
-import type { Attributes, NodeName, PriorityClass, Revision, TreeKey, WaitPolicy } from '../engine/terms.ts';
+import type { Attributes, WaitPolicy } from '../engine/terms.ts';
+import type { NodeName, PriorityClass, Revision, TreeKey } from '../engine/tree-terms.ts';
 
 /** What happens while Redis cannot be asked: nothing new, a share of the last known limits for a while, or everything. */
 export interface StoreFailurePolicy {

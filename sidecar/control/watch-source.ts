@@ -5,7 +5,7 @@ import type { Clock } from '../base/clock.ts';
 import { AppError, type Code } from '../base/errors.ts';
 import { jitter } from '../base/ids.ts';
 import type { Log } from '../base/log.ts';
-import type { Revision } from '../engine/terms.ts';
+import type { Revision } from '../engine/tree-terms.ts';
 import { Channel } from '../rpc/channel.ts';
 import { createClient } from '../rpc/client.ts';
 import type { ChannelSecurity } from '../rpc/security.ts';

@@ -1,6 +1,6 @@
 /** What Redis users may do: one for each tree, written by the operator, used by the sidecars bound to it (rules F2, W5). */
 import { configKey } from './keys.ts';
-import type { TreeKey } from './terms.ts';
+import type { TreeKey } from './tree-terms.ts';
 
 /** Redis checks the commands inside a function against its caller, hence the list. */
 const COMMANDS = [

@@ -1,6 +1,6 @@
 /** The keys of a tree. Their number is fixed, whatever the depth or the number of callers; all share one hash tag. */
 import { AppError } from '../base/errors.ts';
-import type { TreeKey } from './terms.ts';
+import type { TreeKey } from './tree-terms.ts';
 
 const TREE_KEY = /^[a-z2-7]{26}$/;
 

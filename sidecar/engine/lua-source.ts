@@ -28,14 +28,17 @@ export const LUA_FILES = [
   'meters',
   'charges',
   'guarantees',
+  'paths',
   'leases',
   'check',
+  'flows',
   'queue',
   'guard',
   'dispatch',
   'calibrate',
   'ledger',
   'checkpoint',
+  'settings',
   ...OPERATIONS,
 ] as const;
 

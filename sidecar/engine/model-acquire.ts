@@ -5,7 +5,8 @@ import { grantNow, grantOf } from './model-grant.ts';
 import { classOf } from './model-path.ts';
 import { type Flow, lineOf, placeKey, type Waiter } from './model-queue.ts';
 import type { ModelTree } from './model-tree.ts';
-import type { AcquireRequest, Denied, NodeName, SettleReply, Verdict } from './terms.ts';
+import type { AcquireRequest, Denied, SettleReply, Verdict } from './terms.ts';
+import type { NodeName } from './tree-terms.ts';
 
 const MAX_WAIT_MS = 86_400_000;
 

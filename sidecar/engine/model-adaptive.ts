@@ -1,6 +1,7 @@
 /** Reference model: a limit on calls in flight that learns (ceiling-AIMD, one probe at a time). Pure. */
 import type { Now } from './model-meters.ts';
-import type { NodeConfig, Outcome } from './terms.ts';
+import type { Outcome } from './terms.ts';
+import type { NodeConfig } from './tree-terms.ts';
 
 const PROBE_MS = 30_000;
 const FAST_PROBE_MS = 1000;

@@ -4,16 +4,8 @@ import { checkAdaptive } from './model-adaptive.ts';
 import { checkLimit } from './model-limits.ts';
 import { amountOf, type World } from './model-node.ts';
 import { intervalOf } from './model-pace.ts';
-import {
-  PRIORITY_CLASSES,
-  type AcquireRequest,
-  type Denied,
-  type DenyReason,
-  type NodeConfig,
-  type NodeName,
-  type PriorityClass,
-  type StopConfig,
-} from './terms.ts';
+import { type AcquireRequest, type Denied, type DenyReason } from './terms.ts';
+import { PRIORITY_CLASSES, type NodeConfig, type NodeName, type PriorityClass, type StopConfig } from './tree-terms.ts';
 
 export interface Failing {
   readonly reason: DenyReason;

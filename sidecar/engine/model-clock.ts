@@ -19,6 +19,8 @@ export class ModelClock {
   /** Nothing is granted until then while owners are still to register (rule T7); `learnToEnd`: in any case. */
   learnUntilMs = 0;
   learnToEnd = false;
+  /** Until then in any case. */
+  learnLeastMs = 0;
   #rawUs = 0;
   #identity = 'one';
   #state: { rawUs: number; logicalUs: number; identity: string } | null = null;
@@ -52,6 +54,10 @@ export class ModelClock {
     this.#state = null;
     this.resume(clocks);
     this.#massFromMs = massFromMs;
+  }
+
+  get wallUs(): number {
+    return this.#rawUs;
   }
 
   get wallMs(): number {
@@ -89,12 +95,13 @@ export class ModelClock {
   #begin(): void {
     this.epoch = this.now.wallMs;
     this.fence = this.#rawUs;
-    this.steps = this.#gapFromMs = this.#noReapUntilMs = this.#massFromMs = this.learnUntilMs = 0;
+    this.steps = this.#gapFromMs = this.#noReapUntilMs = this.#massFromMs = this.learnUntilMs = this.learnLeastMs = 0;
     this.learnToEnd = false;
   }
 
   learn(toEnd: boolean): void {
     this.learnUntilMs = this.now.logicalMs + TTL_MS + BEAT_MS;
+    this.learnLeastMs = this.now.logicalMs + SILENT_MS;
     this.learnToEnd = toEnd;
   }
 

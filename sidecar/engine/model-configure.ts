@@ -7,7 +7,7 @@ import { intervalOf } from './model-pace.ts';
 import { calendarsOf, changedNodes, nextConfig } from './model-revision.ts';
 import type { ModelTree } from './model-tree.ts';
 import { ancestry, windowKey } from './tree.ts';
-import type { LimitConfig, NodeConfig, Revision, TreeConfig } from './terms.ts';
+import type { LimitConfig, NodeConfig, Revision, TreeConfig } from './tree-terms.ts';
 
 /** The tree is as configured from here on; whoever is parked is looked at, for anything may have changed. */
 export function adopt(tree: ModelTree, config: TreeConfig, revision: Revision): void {

@@ -7,7 +7,8 @@ import { amountOf, totalOf, usedIn } from './model-node.ts';
 import { costOf } from './model-path.ts';
 import type { Flow, SubQueue, Waiter } from './model-queue.ts';
 import type { ModelTree } from './model-tree.ts';
-import type { AcquireRequest, Grant, LimitConfig, NodeConfig, Warning } from './terms.ts';
+import type { AcquireRequest, Grant, Warning } from './terms.ts';
+import type { LimitConfig, NodeConfig } from './tree-terms.ts';
 
 const { TTL_MS, CLAIM_TTL_MS, GUARD_BYPASS } = ENGINE_CONSTANTS;
 const MAX_WARNINGS = 8;

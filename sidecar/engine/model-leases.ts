@@ -127,12 +127,16 @@ export class ModelLeases {
     this.#owners.set(owner, { epoch: known?.epoch ?? this.#clock.epoch, heardMs: this.#clock.now.logicalMs });
   }
 
-  /** Logical time until which nothing is granted, because owners are still to tell what they run (rule T7). */
+  /**
+   * Logical time until which nothing is granted (rule T7): owners are still to tell what they run, or there was no time yet
+   * for those whose only grants were forgotten and whom nobody misses.
+   */
   get learningUntilMs(): number | null {
-    const { learnUntilMs, learnToEnd, now, epoch } = this.#clock;
+    const { learnUntilMs, learnLeastMs, learnToEnd, now, epoch } = this.#clock;
     if (now.logicalMs >= learnUntilMs) return null;
     const missing = this.live.some(({ request }) => this.#owners.get(request.owner)?.epoch !== epoch);
-    return learnToEnd || missing ? learnUntilMs : null;
+    if (learnToEnd || missing) return learnUntilMs;
+    return now.logicalMs < learnLeastMs ? learnLeastMs : null;
   }
 
   /** What expires now: the oldest first, no more than one call may do, none while many owners are silent together. */

@@ -5,7 +5,8 @@ import { rollGuarantors } from './model-limits.ts';
 import { MATRIX, type Settled, type Slot } from './model-node.ts';
 import { frozenUntil, learnFailure, learnPace } from './model-pace.ts';
 import type { ModelTree } from './model-tree.ts';
-import type { AcquireRequest, NodeConfig, Outcome, PriorityClass, SettleReply, Settlement } from './terms.ts';
+import type { AcquireRequest, Outcome, SettleReply, Settlement } from './terms.ts';
+import type { NodeConfig, PriorityClass } from './tree-terms.ts';
 
 export interface Taking {
   readonly fence: number;

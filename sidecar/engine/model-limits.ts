@@ -4,7 +4,7 @@ import { saturate, SharedWindow, total, type Period } from './model-anchored.ts'
 import { PeriodicWindow, SlidingWindow } from './model-meters.ts';
 import { usedIn, type ModelWindow, type World } from './model-node.ts';
 import { ancestry, windowKey } from './tree.ts';
-import type { LimitConfig, NodeConfig } from './terms.ts';
+import type { LimitConfig, NodeConfig } from './tree-terms.ts';
 
 /** Why an amount does not fit. */
 export interface Shortage {

@@ -7,7 +7,8 @@ import { CalendarWindow, FixedWindow, SlidingWindow, type Now } from './model-me
 import { intervalOf, newPace, type Breaker } from './model-pace.ts';
 import type { Configs } from './model-path.ts';
 import { windowKey } from './tree.ts';
-import type { Amounts, LimitConfig, NodeConfig, NodeName, PriorityClass, Resource, Settlement } from './terms.ts';
+import type { Settlement } from './terms.ts';
+import type { Amounts, LimitConfig, NodeConfig, NodeName, PriorityClass, Resource } from './tree-terms.ts';
 
 export type ModelWindow = AnchoredWindow | SharedWindow | CalendarWindow | FixedWindow | SlidingWindow;
 

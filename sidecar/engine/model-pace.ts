@@ -1,7 +1,8 @@
 /** Reference model: pauses, stretched rates, breaker and freeze of one node. Pure. */
 import { ENGINE_CONSTANTS } from './constants.ts';
 import type { Now } from './model-meters.ts';
-import type { BreakerConfig, NodeConfig, Outcome } from './terms.ts';
+import type { Outcome } from './terms.ts';
+import type { BreakerConfig, NodeConfig } from './tree-terms.ts';
 
 const MINUTE_MS = 60_000;
 const MAX_STRETCH = 4000;

@@ -1,15 +1,14 @@
 /** Reference model: which nodes a call is counted on (rule W1), its class and its share. Pure. */
 import { ENGINE_CONSTANTS } from './constants.ts';
 import { ancestry } from './tree.ts';
+import { type AcquireRequest, type Attributes } from './terms.ts';
 import {
   PRIORITY_CLASSES,
-  type AcquireRequest,
-  type Attributes,
   type NodeConfig,
   type NodeName,
   type PriorityClass,
   type ScopeConfig,
-} from './terms.ts';
+} from './tree-terms.ts';
 
 export type Configs = ReadonlyMap<NodeName, NodeConfig>;
 

@@ -5,14 +5,8 @@
 import { createHash } from 'node:crypto';
 import { SYSTEM_X } from './model-check.ts';
 import { ATTRIBUTES } from './model-path.ts';
-import {
-  PRIORITY_CLASSES,
-  type AcquireRequest,
-  type Denied,
-  type Grant,
-  type NodeName,
-  type PriorityClass,
-} from './terms.ts';
+import { type AcquireRequest, type Denied, type Grant } from './terms.ts';
+import { PRIORITY_CLASSES, type NodeName, type PriorityClass } from './tree-terms.ts';
 
 export interface Waiter {
   readonly request: AcquireRequest;

@@ -1,6 +1,7 @@
 /** Reference model: whether a writer of configuration is older, and what a configuration changes. Pure. */
 import { ancestry } from './tree.ts';
-import type { ConfigureReply, NodeConfig, NodeName, Revision, TreeConfig } from './terms.ts';
+import type { ConfigureReply } from './terms.ts';
+import type { NodeConfig, NodeName, Revision, TreeConfig } from './tree-terms.ts';
 
 export interface ModelConfig {
   readonly tree: TreeConfig;

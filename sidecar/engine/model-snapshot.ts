@@ -8,7 +8,8 @@ import { usedIn, type ModelWindow } from './model-node.ts';
 import type { Breaker } from './model-pace.ts';
 import type { ModelTree } from './model-tree.ts';
 import { ancestry } from './tree.ts';
-import type { NodeConfig, NodeSnapshot, UsageSnapshot } from './terms.ts';
+import type { NodeSnapshot, UsageSnapshot } from './terms.ts';
+import type { NodeConfig } from './tree-terms.ts';
 
 export function snapshotNodes(configs: readonly NodeConfig[], tree: ModelTree): readonly NodeSnapshot[] {
   const { wallMs, logicalMs } = tree.now;

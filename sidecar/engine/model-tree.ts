@@ -8,7 +8,8 @@ import { ReleaseHold } from './model-pace.ts';
 import { pathOf } from './model-path.ts';
 import { WaitingRoom } from './model-queue.ts';
 import type { ModelConfig } from './model-revision.ts';
-import type { AcquireRequest, NodeConfig, NodeName } from './terms.ts';
+import type { AcquireRequest } from './terms.ts';
+import type { NodeConfig, NodeName } from './tree-terms.ts';
 
 export class ModelTree implements CheckWorld {
   readonly clock = new ModelClock();

@@ -15,6 +15,7 @@ import { snapshotNodes } from './model-snapshot.ts';
 import { ModelTree } from './model-tree.ts';
 import type { BeatReply, BeatRequest, LeaseRef, Notice, RegisterRequest, SwapReply } from './port.ts';
 import type * as terms from './terms.ts';
+import type { NodeName, Revision, TreeConfig } from './tree-terms.ts';
 
 const RECLAIM_BUDGET = 64;
 const ZOMBIE_HOLD_MS = 2000;
@@ -37,7 +38,7 @@ export class Model {
   }
 
   /** `lost`: there was a tree, and Redis forgot it (rule T7). */
-  configure(tree: terms.TreeConfig, revision: terms.Revision, { lost = false } = {}): terms.ConfigureReply {
+  configure(tree: TreeConfig, revision: Revision, { lost = false } = {}): terms.ConfigureReply {
     const old = this.tree.config;
     const refused = old && refusal(old, tree, revision);
     if (refused) return refused;
@@ -170,7 +171,7 @@ export class Model {
     this.#write(() => (draining ? this.tree.draining.add(process) : this.tree.draining.delete(process)));
   }
 
-  freeze(name: terms.NodeName, untilMs: number | null): void {
+  freeze(name: NodeName, untilMs: number | null): void {
     this.#open(null);
     this.#write(() => {
       if (!this.tree.configs.has(name)) return;
@@ -179,7 +180,7 @@ export class Model {
     });
   }
 
-  resetWindow(name: terms.NodeName, limitName: string): boolean {
+  resetWindow(name: NodeName, limitName: string): boolean {
     this.#open(null);
     return this.#write(() => {
       const limit = this.tree.configs.get(name)?.limits.find((each) => each.name === limitName);

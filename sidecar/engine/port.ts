@@ -5,15 +5,12 @@ import type {
   ConfigureReply,
   Denied,
   Grant,
-  NodeName,
-  Revision,
   Settlement,
   SettleReply,
-  TreeConfig,
-  TreeKey,
   TreeSnapshot,
   Verdict,
 } from './terms.ts';
+import type { NodeName, Revision, TreeConfig, TreeKey } from './tree-terms.ts';
 
 /** What a sidecar may do to its tree. Every method fails with AppError `unavailable` when Redis cannot be asked. */
 export interface SidecarEngine {

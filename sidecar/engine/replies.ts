@@ -3,7 +3,6 @@ import { AppError } from '../base/errors.ts';
 import type { BeatReply, CalibrationReply, Notice, SwapReply } from './port.ts';
 import {
   DENY_REASONS,
-  RESOURCES,
   type AuditReport,
   type ConfigureReply,
   type Denied,
@@ -11,12 +10,12 @@ import {
   type Grant,
   type NodeSnapshot,
   type SettleReply,
-  type TreeKey,
   type TreeSnapshot,
   type UsageSnapshot,
   type Verdict,
   type Warning,
 } from './terms.ts';
+import { RESOURCES, type TreeKey } from './tree-terms.ts';
 
 const REASONS: readonly string[] = DENY_REASONS;
 const BREAKERS = ['Closed', 'Open', 'HalfOpen'] as const;

@@ -1,13 +1,7 @@
 /** Requests → ARGV, checked: what is not an integer in bounds never reaches Redis. */
 import { AppError } from '../base/errors.ts';
-import {
-  MAX_AMOUNT,
-  PRIORITY_CLASSES,
-  type AcquireRequest,
-  type Amounts,
-  type CallRecord,
-  type Settlement,
-} from './terms.ts';
+import { type AcquireRequest, type CallRecord, type Settlement } from './terms.ts';
+import { MAX_AMOUNT, PRIORITY_CLASSES, type Amounts } from './tree-terms.ts';
 
 /** The nine amounts in the order `read_amounts` of `lua/leases.lua` takes them. */
 export function amountArguments(amounts: Amounts): readonly string[] {

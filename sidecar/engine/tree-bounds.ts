@@ -8,7 +8,7 @@ import {
   type ScopeConfig,
   type TreeConfig,
   type Window,
-} from './terms.ts';
+} from './tree-terms.ts';
 
 const MAX_NODES = 10_000;
 const MAX_DEPTH = 16;

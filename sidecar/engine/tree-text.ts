@@ -1,5 +1,5 @@
 /** A tree as text and back, for the operator to find what it wrote. Pure. */
-import type { LimitConfig, TreeConfig, Window } from './terms.ts';
+import type { LimitConfig, TreeConfig, Window } from './tree-terms.ts';
 
 interface Text {
   readonly tree: TreeConfig;

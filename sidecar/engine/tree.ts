@@ -11,7 +11,7 @@ import {
   type ScopeConfig,
   type TreeConfig,
   type Window,
-} from './terms.ts';
+} from './tree-terms.ts';
 
 /**
  * SHA-256 (hex) of everything `configure` writes except the revision: equal for equal trees, whoever compiled them.
@@ -82,21 +82,28 @@ function calendarsOf(tree: TreeConfig): ReadonlyMap<string, string> {
   return calendars;
 }
 
+/** What stands for nothing. */
+const NONE = -1;
+
 function encodeNode(node: NodeConfig, nodes: ReadonlyMap<NodeName, NodeConfig>): string[] {
   const above = ancestry(node, nodes);
+  const { intervalUs, burst } = node.rate ?? { intervalUs: 0, burst: 0 };
+  const { min, start } = node.adaptive ?? { min: NONE, start: NONE };
+  const breaker = node.breaker ?? { failureRatePercent: NONE, minimumCalls: NONE, openForMs: NONE };
+  const highest = PRIORITY_CLASSES.indexOf(node.maxClass) + 1;
   const numbers = [
-    node.concurrency ?? -1,
-    node.rate?.intervalUs ?? 0,
-    node.rate?.burst ?? 0,
-    node.adaptive?.min ?? -1,
-    node.adaptive?.start ?? -1,
+    node.concurrency ?? NONE,
+    intervalUs,
+    burst,
+    min,
+    start,
     node.weight,
-    PRIORITY_CLASSES.indexOf(node.maxClass) + 1,
+    highest,
     node.observe ? 1 : 0,
-    node.maxQueue ?? -1,
-    node.breaker?.failureRatePercent ?? -1,
-    node.breaker?.minimumCalls ?? -1,
-    node.breaker?.openForMs ?? -1,
+    node.maxQueue ?? NONE,
+    breaker.failureRatePercent,
+    breaker.minimumCalls,
+    breaker.openForMs,
   ];
   return [
     node.name,

@@ -1,7 +1,8 @@
 /** Fields of LeaseService requests, checked: every error is INVALID_ARGUMENT and names the field. */
 import { type AcquireRequest, Outcome as WireOutcome, type Usage } from '../../proto/gen/glmquota/v1/lease_pb.ts';
 import { AppError } from '../base/errors.ts';
-import { MAX_AMOUNT, type Outcome, PRIORITY_CLASSES, type PriorityClass } from '../engine/terms.ts';
+import { type Outcome } from '../engine/terms.ts';
+import { MAX_AMOUNT, PRIORITY_CLASSES, type PriorityClass } from '../engine/tree-terms.ts';
 import type { CallSpec, Claims, TokenUsage } from '../leases/terms.ts';
 
 const ID = /^[\x21-\x7e]{1,128}$/;

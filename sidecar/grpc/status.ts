@@ -2,7 +2,8 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { NodeStatusSchema, StatusResponseSchema } from '../../proto/gen/glmquota/v1/lease_pb.ts';
 import { AppError } from '../base/errors.ts';
-import type { NodeName, NodeSnapshot, TreeSnapshot } from '../engine/terms.ts';
+import type { NodeSnapshot, TreeSnapshot } from '../engine/terms.ts';
+import type { NodeName } from '../engine/tree-terms.ts';
 import type { WaitingCall } from '../leases/terms.ts';
 
 export interface StatusPort {

@@ -2,11 +2,11 @@
 import { AppError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
 import type { AcquireRequest, Denied, Queued, Settlement, SettleReply, Verdict } from '../engine/terms.ts';
-import type { Lease } from './lease-state.ts';
+import type { Moment, Lease } from './lease-state.ts';
 import type { Swapped } from './outbox.ts';
 import { type Asking, Questions, type QuestionsOptions, stale } from './questions.ts';
 import type { Answer, Successor, Told, TreeCall } from './tree-call.ts';
-import { momentOf, type Moment } from './tree-view.ts';
+import { momentOf } from './tree-view.ts';
 import type { News, Parked } from './waiting-room.ts';
 
 export interface AdmissionsOptions extends QuestionsOptions {
@@ -121,7 +121,7 @@ export class Admissions {
         if (news === null) return await this.#late(call, parked);
         const told = await this.#toldBy(news, call);
         if (told.kind !== 'queued') return told;
-        Object.assign(parked, { position: told.position, etaMs: told.etaMs });
+        room.place(parked, told);
       }
     } catch (error) {
       if (call.patience.isOver) void outbox.cancel(call.ask.id, { keepPlace: call.patience.callerLeft });
@@ -155,7 +155,6 @@ export class Admissions {
 
   #tellParked(parked: Parked, verdict: Verdict, asked: Moment): void {
     const { room, view } = this.#options;
-    if (!room.has(parked)) return;
     if (verdict.kind === 'granted') {
       view.learn(asked, verdict);
       parked.tell({ kind: 'granted', id: parked.id, grant: verdict });
@@ -164,7 +163,7 @@ export class Admissions {
     } else if (verdict.kind === 'queued') {
       view.learn(asked, verdict);
       room.schedule(asked, verdict);
-      Object.assign(parked, { position: verdict.position, etaMs: verdict.etaMs });
+      room.place(parked, verdict);
     } else {
       parked.tell({ kind: 'unsure' });
     }

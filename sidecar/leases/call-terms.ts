@@ -2,7 +2,8 @@
 import { amountsOf } from '../catalog/amounts.ts';
 import { route } from '../catalog/route.ts';
 import type { SidecarSnapshot } from '../control/terms.ts';
-import { type Attributes, PRIORITY_CLASSES, type PriorityClass, type WaitPolicy } from '../engine/terms.ts';
+import { type Attributes, type WaitPolicy } from '../engine/terms.ts';
+import { PRIORITY_CLASSES, type PriorityClass } from '../engine/tree-terms.ts';
 import type { CallSpec, Claims } from './terms.ts';
 import type { Ask } from './tree-call.ts';
 

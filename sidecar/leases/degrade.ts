@@ -8,7 +8,8 @@
  * left. Rates and scope nodes are not known here: what they would have refused is counted on them afterwards.
  */
 import type { StoreFailurePolicy } from '../control/terms.ts';
-import type { Amounts, NodeName, NodeSnapshot, UsageSnapshot } from '../engine/terms.ts';
+import type { NodeSnapshot, UsageSnapshot } from '../engine/terms.ts';
+import type { Amounts, NodeName } from '../engine/tree-terms.ts';
 import { QUANTITY } from './tally.ts';
 
 /** Shorter than this is a connection that breaks and comes back: waiting is better than guessing. */

@@ -5,7 +5,8 @@ import { AppError } from '../base/errors.ts';
 import { jitter } from '../base/ids.ts';
 import type { Log } from '../base/log.ts';
 import type { SidecarSnapshot } from '../control/terms.ts';
-import type { Amounts, Outcome, Warning } from '../engine/terms.ts';
+import type { CallRecord, Outcome, Warning } from '../engine/terms.ts';
+import type { Amounts } from '../engine/tree-terms.ts';
 import type { Lease } from './lease-state.ts';
 import type { SidecarMetrics } from './metrics.ts';
 import type { Patience } from './patience.ts';
@@ -132,13 +133,13 @@ export class Held implements HeldLease {
     await cancelled;
   }
 
-  async again({ outcome, failure }: Refused): Promise<HeldLease | null> {
+  async again({ outcome, failure, ...about }: Refused): Promise<HeldLease | null> {
     if (this.#ended !== null) return null;
     const { clock, metrics, patience, onGone, onAgain } = this.options;
     const refusedAtMs = clock.monotonicMs();
     const plan = this.#plan(failure);
     const frozenUntilMs = outcome === 'refusedQuota' ? failure.resetAtMs : null;
-    const end = { outcome, usage: NO_TOKENS, responseModel: null, frozenUntilMs };
+    const end = { outcome, usage: NO_TOKENS, responseModel: null, frozenUntilMs, ...about };
     if (plan === null || patience.isOver) {
       void this.settle(end);
       return null;
@@ -198,7 +199,22 @@ export class Held implements HeldLease {
   #endingOf(end: CallEnd): Ending {
     const { outcome, cutByUs = false, frozenUntilMs = null } = end;
     const holdMs = cutByUs && outcome !== 'neverSent' ? ABORT_HOLD_MS : 0;
-    return { outcome, actual: this.#actual(end), holdMs, frozenUntilMs };
+    return { outcome, actual: this.#actual(end), holdMs, frozenUntilMs, record: this.#recordOf(end) };
+  }
+
+  #recordOf({ responseModel: model, facts }: CallEnd): CallRecord {
+    const { lease, attempts, clock } = this.options;
+    const user = lease.request.attributes.user ?? null;
+    const latencyMs = clock.monotonicMs() - lease.askedAtMs;
+    const unknown = {
+      requestId: null,
+      surface: 'lease',
+      status: null,
+      latencyMs,
+      firstByteMs: null,
+      isEstimate: false,
+    };
+    return { ...(facts ?? unknown), user, model, attempts, trace: [] };
   }
 
   #actual({ outcome, usage, responseModel, costUnits }: CallEnd): Amounts {

@@ -11,6 +11,12 @@ export interface Sync {
   readonly epoch: number;
 }
 
+/** One moment on both local clocks. */
+export interface Moment {
+  readonly monotonicMs: number;
+  readonly wallMs: number;
+}
+
 /** A granted lease. Local times are monotonic ms. */
 export interface Lease {
   readonly request: AcquireRequest;
@@ -89,12 +95,19 @@ export function localDeadlineMs(lease: Lease, sync: Sync): number {
 /** `claim`: ask Redis before the first byte. `gone`: nothing may be sent. */
 export type StartDecision = 'go' | 'claim' | 'gone';
 
-/** `sync` null: the server's clock was never read. `isStrict`: Redis has the last word in any case. */
+export interface StartRules {
+  /** Redis has the last word in any case. */
+  readonly isStrict: boolean;
+  /** Between two beats. */
+  readonly beatMs: number;
+}
+
+/** `sync` null: the server's clock was never read. */
 export function decideStart(
   lease: Lease,
   sync: Sync | null,
-  now: { monotonicMs: number; wallMs: number },
-  isStrict = false,
+  now: Moment,
+  { isStrict, beatMs }: StartRules,
 ): StartDecision {
   if (lease.lost || lease.sentAtMs !== null) return 'gone';
   if (lease.isLocal) return 'go';
@@ -102,10 +115,25 @@ export function decideStart(
   if (lease.epoch !== sync.epoch) return 'claim';
   const elapsedMs = now.monotonicMs - sync.askedAtMs;
   if (elapsedMs > 2 * beatIntervalMs(lease.ttlMs)) return 'claim';
-  // The monotonic clock stands still while a machine is suspended; the wall clock does not.
-  const sleptMs = now.wallMs - sync.askedWallMs - elapsedMs;
-  if (sleptMs > marginMs(lease.ttlMs)) return 'claim';
-  return now.monotonicMs >= localDeadlineMs(lease, sync) ? 'claim' : 'go';
+  if (hasSlept({ monotonicMs: sync.askedAtMs, wallMs: sync.askedWallMs }, now, lease.ttlMs)) return 'claim';
+  // A call that starts on a lease about to end would run without one until the next beat.
+  return now.monotonicMs >= localDeadlineMs(lease, sync) - untilBeatenMs(beatMs) ? 'claim' : 'go';
+}
+
+/** Whether a claim that was asked for then still means that the call may start: its answer may have come late. */
+export function claimHolds(asked: Moment, now: Moment, ttlMs: number): boolean {
+  const elapsedMs = now.monotonicMs - asked.monotonicMs;
+  return elapsedMs < ttlMs - marginMs(ttlMs) - untilBeatenMs(beatIntervalMs(ttlMs)) && !hasSlept(asked, now, ttlMs);
+}
+
+/** In this time the next beat is sent and answered. */
+function untilBeatenMs(beatMs: number): number {
+  return 1.5 * beatMs;
+}
+
+/** The monotonic clock stands still while a machine is suspended; the wall clock does not. */
+function hasSlept(since: Moment, now: Moment, ttlMs: number): boolean {
+  return now.wallMs - since.wallMs - (now.monotonicMs - since.monotonicMs) > marginMs(ttlMs);
 }
 
 /**

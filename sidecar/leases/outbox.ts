@@ -5,18 +5,20 @@
 import { AppError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { AcquireRequest, Settlement, SettleReply, Verdict } from '../engine/terms.ts';
+import { canMerge, type Ended, merged } from './journal.ts';
 import type { Lease } from './lease-state.ts';
 import type { LeaseEngine } from './metered-engine.ts';
 import type { SidecarMetrics } from './metrics.ts';
 
-/** Beyond this many, the oldest are dropped: their reservations then stay charged when the leases expire (rule T4). */
+/**
+ * Beyond this many, the oldest are dropped: their reservations then stay charged when the leases expire (rule T4). Those
+ * of calls that Redis never granted are merged instead.
+ */
 const CAPACITY = 10_000;
 /** Settlements that one call carries. */
 const BATCH = 256;
 
-interface Entry {
-  readonly lease: Lease;
-  readonly settlement: Settlement;
+interface Entry extends Ended {
   /** A call that carries it is under way. */
   busy: boolean;
 }
@@ -29,6 +31,8 @@ export interface OutboxOptions {
   readonly register: (epoch: number) => Promise<void>;
   /** Tells Redis of leases it has not heard of: else it would take their settlements for nobody's. */
   readonly introduce: (leases: readonly Lease[]) => Promise<void>;
+  /** Settlements that are kept; default 10,000. */
+  readonly capacity?: number;
 }
 
 export interface CancelOptions {
@@ -47,6 +51,7 @@ export interface Swapped {
 
 export class Outbox {
   readonly #options: OutboxOptions;
+  readonly #capacity: number;
   readonly #entries = new Map<string, Entry>();
   /** Id → whether its place is kept. */
   readonly #cancels = new Map<string, boolean>();
@@ -55,6 +60,7 @@ export class Outbox {
 
   constructor(options: OutboxOptions) {
     this.#options = options;
+    this.#capacity = options.capacity ?? CAPACITY;
   }
 
   get size(): number {
@@ -127,12 +133,18 @@ export class Outbox {
   #keep(lease: Lease, settlement: Settlement): Entry {
     const entry = { lease, settlement, busy: false };
     this.#entries.set(settlement.id, entry);
-    const [oldest] = this.#entries.keys();
-    if (this.#entries.size > CAPACITY && oldest !== undefined) {
-      this.#entries.delete(oldest);
-      this.#options.metrics.settlementDropped();
-    }
+    if (this.#entries.size > this.#capacity) this.#makeRoom();
     return entry;
+  }
+
+  /** What this process has let start itself is not forgotten: two such calls become one. Else the oldest goes. */
+  #makeRoom(): void {
+    const [oldest, ...later] = this.#entries.values();
+    if (oldest === undefined) return;
+    this.#entries.delete(oldest.settlement.id);
+    const twin = oldest.busy ? undefined : later.find((each) => !each.busy && canMerge(oldest, each));
+    if (twin === undefined) return this.#options.metrics.settlementDropped();
+    this.#entries.set(twin.settlement.id, { ...merged(twin, oldest), busy: false });
   }
 
   /** `apart`: both have to be told by themselves. */

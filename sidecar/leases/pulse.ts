@@ -4,10 +4,10 @@ import type { Clock } from '../base/clock.ts';
 import { AppError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { BeatReply } from '../engine/port.ts';
-import type { Lease } from './lease-state.ts';
+import type { Moment, Lease } from './lease-state.ts';
 import type { LeaseEngine, OpenEngine } from './metered-engine.ts';
 import { refOf, type Registrar } from './registrar.ts';
-import { momentOf, type Moment, type TreeView } from './tree-view.ts';
+import { momentOf, type TreeView } from './tree-view.ts';
 import type { WaitingRoom } from './waiting-room.ts';
 
 export interface PulseOptions {
@@ -18,6 +18,8 @@ export interface PulseOptions {
   readonly leases: ReadonlyMap<string, Lease>;
   readonly room: WaitingRoom;
   readonly registrar: Registrar;
+  /** Whether Redis answered when it was last asked. */
+  readonly store: { readonly downForMs: number | null };
   readonly clock: Clock;
   readonly log: Log;
   /** Redis no longer holds it. */
@@ -36,27 +38,51 @@ export class Pulse {
 
   /** Extends all leases and waits; tries once more on a fresh connection. Fails when Redis does not answer then either. */
   async beat(signal: AbortSignal): Promise<void> {
-    await this.#beatOnce(signal).catch((error: unknown) => this.#beatAgain(signal, error));
+    try {
+      await this.#beatOnce(signal);
+    } catch (error) {
+      await this.#reconnect(signal, error);
+      await this.#beatOnce(signal);
+    }
   }
 
-  /** A connection that swallowed a beat may swallow the next as well; one that brought an answer works. */
-  async #beatAgain(signal: AbortSignal, reason: unknown): Promise<void> {
+  /** Asks Redis something small; fails when it does not answer, and then leaves a fresh connection for the next question. */
+  async probe(signal: AbortSignal): Promise<void> {
+    try {
+      await this.#probeOnce(signal);
+    } catch (error) {
+      await this.#reconnect(signal, error);
+      throw error;
+    }
+  }
+
+  /** A connection that swallowed a question may swallow the next as well; one that brought an answer works. */
+  async #reconnect(signal: AbortSignal, reason: unknown): Promise<void> {
     signal.throwIfAborted();
     if (isAnswer(reason)) throw reason;
     const { clock, log, opened } = this.#options;
-    log.debug('lease.beatRetried', { code: AppError.from(reason).code });
+    log.debug('lease.reconnecting', { code: AppError.from(reason).code });
     const limit = { ms: BEAT_TIMEOUT_MS, what: 'reconnecting to Redis', signal };
     await withDeadline(clock, limit, (bounded) => opened.reconnect(bounded));
-    await this.#beatOnce(signal);
+  }
+
+  async #probeOnce(signal: AbortSignal): Promise<void> {
+    const { clock, engine } = this.#options;
+    const limit = { ms: BEAT_TIMEOUT_MS, what: 'a question to Redis', signal };
+    await withDeadline(clock, limit, (bounded) => engine.tick(bounded));
   }
 
   async #beatOnce(signal: AbortSignal): Promise<void> {
-    const { clock, engine, owner, view, room, registrar } = this.#options;
+    const { clock, engine, owner, view, room, registrar, store } = this.#options;
     const all = [...this.#options.leases.values()];
     await registrar.putBack(all.filter(({ isLocal }) => isLocal));
     const held = all.filter(({ lost }) => !lost);
     const waiters = room.ids();
-    if (held.length === 0 && waiters.length === 0) return;
+    if (held.length === 0 && waiters.length === 0) {
+      // What is left to tell would wait for ever behind a connection that is dead and does not know it.
+      if (store.downForMs !== null) await this.#probeOnce(signal);
+      return;
+    }
     const asked = momentOf(clock);
     const request = { owner, epoch: view.epoch, leases: held.map(refOf), waiters };
     const limit = { ms: BEAT_TIMEOUT_MS, what: 'a beat', signal };
@@ -74,12 +100,6 @@ export class Pulse {
       if (lost.has(lease.request.id)) onLost(lease);
       else extend(lease, reply.serverNowMs, view.ttlMs);
     }
-    for (const notice of reply.notices) {
-      // Its push came first: for the engine it was named by this beat all the same.
-      const lease = leases.get(notice.id);
-      if (notice.kind === 'granted' && lease?.fence === notice.grant.fence)
-        extend(lease, reply.serverNowMs, view.ttlMs);
-    }
     room.heard(asked, reply);
     // One that was cut for it has ended by now.
     const running = held.filter((lease) => lease.lost && lease.sentAtMs !== null);
@@ -93,6 +113,6 @@ function extend(lease: Lease, serverNowMs: number, ttlMs: number): void {
 }
 
 /** Redis' own error reply, however the engine put it: its connection's failures have other names. */
-function isAnswer(reason: unknown): boolean {
+export function isAnswer(reason: unknown): boolean {
   return reason instanceof Error && reason.cause instanceof Error && reason.cause.name === 'ReplyError';
 }

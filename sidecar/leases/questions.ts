@@ -3,14 +3,14 @@ import type { Clock } from '../base/clock.ts';
 import { AppError } from '../base/errors.ts';
 import { jitter } from '../base/ids.ts';
 import type { AcquireRequest, Grant } from '../engine/terms.ts';
-import { type Lease, leaseOf } from './lease-state.ts';
+import { type Moment, type Lease, leaseOf } from './lease-state.ts';
 import type { LocalStarts } from './local-starts.ts';
 import { isAway, type LeaseEngine } from './metered-engine.ts';
 import type { Outbox } from './outbox.ts';
 import type { Registrar } from './registrar.ts';
 import type { StoreWatch } from './store-watch.ts';
 import type { Heard, Held, Told, TreeCall } from './tree-call.ts';
-import { momentOf, type Moment, type TreeView } from './tree-view.ts';
+import { momentOf, type TreeView } from './tree-view.ts';
 import type { WaitingRoom } from './waiting-room.ts';
 
 export interface QuestionsOptions {

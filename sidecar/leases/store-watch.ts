@@ -1,5 +1,4 @@
 /** Whether Redis answers, and since when it does not. */
-import { withDeadline } from '../base/abort.ts';
 import type { Clock } from '../base/clock.ts';
 import { jitter } from '../base/ids.ts';
 import type { StoreListener } from './metered-engine.ts';
@@ -7,7 +6,7 @@ import type { Patience } from './patience.ts';
 
 export interface StoreWatchOptions {
   readonly clock: Clock;
-  /** Asks Redis something small; fails when it does not answer. */
+  /** Asks Redis something small, if need be on a fresh connection; fails when it does not answer. */
   readonly probe: (signal: AbortSignal) => Promise<unknown>;
   /** Told once Redis answers again. */
   readonly onBack: (downForMs: number) => void;
@@ -15,7 +14,6 @@ export interface StoreWatchOptions {
 
 /** While calls wait for Redis it is asked this often, by one of them for all. */
 const PROBE_MS = 250;
-const PROBE_TIMEOUT_MS = 2000;
 
 export class StoreWatch implements StoreListener, Disposable {
   readonly #options: StoreWatchOptions;
@@ -72,10 +70,9 @@ export class StoreWatch implements StoreListener, Disposable {
     this.#isProbing = true;
     const { clock, probe } = this.#options;
     const { signal } = this.#stop;
-    const limit = { ms: PROBE_TIMEOUT_MS, what: 'a question to Redis', signal };
     while (this.#watchers > 0 && this.#downSinceMs !== null && !signal.aborted) {
       await clock.sleep(PROBE_MS * (0.75 + jitter() / 2), signal).catch(() => undefined);
-      if (!signal.aborted) await withDeadline(clock, limit, probe).catch(() => undefined);
+      if (!signal.aborted) await probe(signal).catch(() => undefined);
     }
     this.#isProbing = false;
   }

@@ -1,5 +1,5 @@
 /** Arithmetic on amounts. Pure. */
-import type { Amounts, Resource } from '../engine/terms.ts';
+import type { Amounts, Resource } from '../engine/tree-terms.ts';
 
 export const NO_AMOUNTS: Amounts = {
   requests: 0,

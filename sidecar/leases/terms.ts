@@ -1,5 +1,6 @@
 /** The lease use cases as the proxy and the LeaseService see them. */
-import type { Attributes, DenyReason, NodeName, Outcome, PriorityClass, Warning } from '../engine/terms.ts';
+import type { Attributes, CallRecord, DenyReason, Outcome, Warning } from '../engine/terms.ts';
+import type { NodeName, PriorityClass } from '../engine/tree-terms.ts';
 import type { VendorFailure } from '../glm/terms.ts';
 
 /** Tokens as the vendor reports them, cached ones apart from the other input. */
@@ -63,7 +64,15 @@ export interface CallEnd {
   readonly cutByUs?: boolean;
   /** `refusedQuota`: until when the vendor said it is closed (wall). */
   readonly frozenUntilMs?: number | null;
+  /** For the ledger; absent: the work went past the proxy. */
+  readonly facts?: CallFacts;
 }
+
+/** What only the one who sent a call can tell of it. */
+export type CallFacts = Pick<
+  CallRecord,
+  'requestId' | 'surface' | 'status' | 'latencyMs' | 'firstByteMs' | 'isEstimate'
+>;
 
 /** A granted lease. Exactly one of `settle`, `cancel` and `again` ends it; a second call changes nothing. */
 export interface HeldLease {
@@ -100,6 +109,7 @@ export interface HeldLease {
 export interface Refused {
   readonly outcome: Outcome;
   readonly failure: Pick<VendorFailure, 'class' | 'resetAtMs'>;
+  readonly facts?: CallFacts;
 }
 
 /** A call of this process that waits in Redis. */

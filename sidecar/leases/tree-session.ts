@@ -9,12 +9,12 @@ import type { Log } from '../base/log.ts';
 import type { Settlement } from '../engine/terms.ts';
 import { Admissions } from './admissions.ts';
 import type { Lease } from './lease-state.ts';
-import { beatIntervalMs, decideStart, offsets } from './lease-state.ts';
+import { beatIntervalMs, claimHolds, decideStart, offsets } from './lease-state.ts';
 import { LocalStarts } from './local-starts.ts';
 import { type LeaseEngine, meterEngine, type OpenEngine } from './metered-engine.ts';
 import type { SidecarMetrics } from './metrics.ts';
 import { Outbox } from './outbox.ts';
-import { Pulse } from './pulse.ts';
+import { isAnswer, Pulse } from './pulse.ts';
 import { refOf, Registrar } from './registrar.ts';
 import { StoreWatch } from './store-watch.ts';
 import type { WaitingCall } from './terms.ts';
@@ -33,7 +33,7 @@ export interface TreeSessionOptions {
   readonly onLost: (lease: Lease) => void;
 }
 
-export type Ending = Pick<Settlement, 'outcome' | 'actual' | 'holdMs' | 'frozenUntilMs'>;
+export type Ending = Pick<Settlement, 'outcome' | 'actual' | 'holdMs' | 'frozenUntilMs' | 'record'>;
 
 /** A call that comes while the first connection is made waits for it this long. */
 const CONNECT_WAIT_MS = 2000;
@@ -60,7 +60,7 @@ export class TreeSession implements Disposable {
     const local = new LocalStarts({ view, leases, clock, log, metrics });
     const watch = new StoreWatch({
       clock,
-      probe: (signal) => engine.tick(signal),
+      probe: (signal) => this.#pulse.probe(signal),
       onBack: (downForMs) => local.back(downForMs),
     });
     const engine = meterEngine(opened.engine, { clock, metrics, store: watch });
@@ -83,7 +83,7 @@ export class TreeSession implements Disposable {
     this.#outbox = outbox;
     this.#room = room;
     const onLost = (lease: Lease): void => this.#lose(lease);
-    this.#pulse = new Pulse({ engine, opened, owner, view, leases, room, registrar, clock, log, onLost });
+    this.#pulse = new Pulse({ engine, opened, owner, view, leases, room, registrar, store: watch, clock, log, onLost });
     const limit = { ms: CONNECT_WAIT_MS, what: 'connecting to Redis' };
     const connecting = withDeadline(clock, limit, (signal) => opened.ready(signal));
     const books = { view, leases, outbox, room, registrar, local, watch };
@@ -141,10 +141,17 @@ export class TreeSession implements Disposable {
   /** True: the first byte may go out now. False: the lease is gone. Fails with `unavailable` if only Redis could tell. */
   async start(lease: Lease, signal: AbortSignal, options: { readonly isStrict: boolean }): Promise<boolean> {
     const { clock } = this.#options;
-    const decision = decideStart(lease, this.#view.sync, momentOf(clock), options.isStrict);
-    if (decision === 'gone') return false;
-    if (decision === 'claim' && !(await this.#engine.claim(refOf(lease), { confirm: options.isStrict }, signal))) {
-      this.#lose(lease);
+    const rules = { isStrict: options.isStrict, beatMs: this.beatIntervalMs };
+    let decision = decideStart(lease, this.#view.sync, momentOf(clock), rules);
+    while (decision === 'claim') {
+      const asked = momentOf(clock);
+      if (await this.#engine.claim(refOf(lease), { confirm: options.isStrict }, signal)) {
+        decision = claimHolds(asked, momentOf(clock), this.#view.ttlMs) ? 'go' : 'claim';
+      } else {
+        this.#lose(lease);
+        return false;
+      }
+      if (signal.aborted) return false;
     }
     if (lease.lost || lease.sentAtMs !== null || signal.aborted) return false;
     lease.sentAtMs = clock.monotonicMs();
@@ -173,18 +180,21 @@ export class TreeSession implements Disposable {
     await this.#outbox.cancel(id);
   }
 
-  /** Extends all leases and waits, delivers what is left to tell. Never throws. */
-  async beat(signal: AbortSignal): Promise<void> {
+  /** Extends all leases and waits, delivers what is left to tell. False: Redis did not answer. Never throws. */
+  async beat(signal: AbortSignal): Promise<boolean> {
     this.#nudge = Promise.withResolvers<void>();
+    let answered = true;
     try {
       await this.#pulse.beat(signal);
       if (this.#local.needsLook) await this.#look(signal);
     } catch (error) {
+      answered = isAnswer(error);
       this.#options.log.warn('lease.beatFailed', { code: AppError.from(error).code, leases: this.#leases.size });
       // Calls that wait in a Redis that is away may start without it.
       if (this.#local.mayStart(this.#watch.downForMs ?? 0)) this.#room.allUnsure();
     }
     await this.#outbox.flush(signal);
+    return answered;
   }
 
   /** Its binding is another tree's now: whoever waits here has to ask there. */

@@ -1,12 +1,6 @@
 /** What this process knows of a tree in Redis from the answers it got. */
 import type { Clock } from '../base/clock.ts';
-import type { Sync } from './lease-state.ts';
-
-/** One moment on both local clocks. */
-export interface Moment {
-  readonly monotonicMs: number;
-  readonly wallMs: number;
-}
+import type { Moment, Sync } from './lease-state.ts';
 
 export function momentOf(clock: Clock): Moment {
   return { monotonicMs: clock.monotonicMs(), wallMs: clock.nowMs() };

@@ -72,9 +72,18 @@ export class Turnstile<S> {
     return { kind: 'late' };
   }
 
+  /** The limit may have been raised. */
+  refresh(): void {
+    this.#letIn(null);
+  }
+
   /** A call is over. What is returned, if anything, is asked for together with its settlement by `session`. */
   leave(session: TreeSession | null): Successor | null {
     this.#inside -= 1;
+    return this.#letIn(session);
+  }
+
+  #letIn(session: TreeSession | null): Successor | null {
     let successor: Successor | null = null;
     for (const entry of this.#queue) {
       if (!this.#hasRoom) break;

@@ -8,7 +8,8 @@ import type { Queued } from '../engine/terms.ts';
 import type { LeaseEngine } from './metered-engine.ts';
 import type { WaitingCall } from './terms.ts';
 import type { TreeCall } from './tree-call.ts';
-import { momentOf, type Moment } from './tree-view.ts';
+import type { Moment } from './lease-state.ts';
+import { momentOf } from './tree-view.ts';
 
 export type News =
   | Notice
@@ -83,10 +84,6 @@ export class WaitingRoom implements Disposable {
     return this.#parked.size;
   }
 
-  has(parked: Parked): boolean {
-    return this.#parked.get(parked.id) === parked;
-  }
-
   ids(): readonly string[] {
     return [...this.#parked.keys()];
   }
@@ -106,8 +103,15 @@ export class WaitingRoom implements Disposable {
     return parked;
   }
 
+  /** Where it stands by now. */
+  place(parked: Parked, { position, etaMs }: WaitingCall): void {
+    parked.position = position;
+    parked.etaMs = etaMs;
+    this.#arm();
+  }
+
   leave(parked: Parked): void {
-    if (this.has(parked)) this.#parked.delete(parked.id);
+    if (this.#parked.get(parked.id) === parked) this.#parked.delete(parked.id);
     if (this.#parked.size > 0) return;
     this.#timer?.abort();
     this.#timer = null;
@@ -137,16 +141,17 @@ export class WaitingRoom implements Disposable {
   nextOf(leaf: string): Parked | null {
     let next: Parked | null = null;
     for (const parked of this.#parked.values()) {
-      if (parked.call.ask.leaf === leaf && (next === null || parked.position < next.position)) next = parked;
+      const isNearer = next === null || parked.position < next.position;
+      if (isNearer && parked.call.ask.leaf === leaf && !parked.call.patience.isOver) next = parked;
     }
     return next;
   }
 
   /** What a beat said about the calls it named. */
   heard(asked: Moment, reply: Extract<BeatReply, { kind: 'alive' }>): void {
-    for (const { id, position, etaMs } of reply.waiting) {
+    for (const { id, ...where } of reply.waiting) {
       const parked = this.#parked.get(id);
-      if (parked !== undefined) Object.assign(parked, { position, etaMs });
+      if (parked !== undefined) this.place(parked, where);
     }
     for (const notice of reply.notices) this.take(notice);
     for (const id of reply.lost) this.unsure(id);

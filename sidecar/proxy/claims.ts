@@ -1,6 +1,6 @@
 /** What a client says about its call in `x-glmquota-*` headers, checked: errors are `invalid` and name the header. */
 import { AppError } from '../base/errors.ts';
-import { PRIORITY_CLASSES, type PriorityClass } from '../engine/terms.ts';
+import { PRIORITY_CLASSES, type PriorityClass } from '../engine/tree-terms.ts';
 import type { Claims } from '../leases/terms.ts';
 
 const OURS = 'x-glmquota-';

@@ -10,7 +10,8 @@ import { outcomeOf, type Ending } from '../glm/outcome.ts';
 import type { ResponseFacts } from '../glm/response.ts';
 import type { Surface, VendorFailure } from '../glm/terms.ts';
 import type { SidecarMetrics } from '../leases/metrics.ts';
-import type { HeldLease, Refused, TokenUsage } from '../leases/terms.ts';
+import type { CallFacts, HeldLease, Refused, TokenUsage } from '../leases/terms.ts';
+import { headerOf } from './headers.ts';
 import type { RelayEnd, RelayListener } from './relay.ts';
 import { isSilence, refuseRelayEnd, reply } from './reply.ts';
 import { createTap, type Tap } from './tap.ts';
@@ -57,6 +58,9 @@ export class MeteredCall implements RelayListener {
   readonly #options: MeteredCallOptions;
   readonly #sentMs: number;
   #status: number | null = null;
+  #headMs: number | null = null;
+  /** The vendor's name for the call. */
+  #requestId: string | null = null;
   #tap: Tap | null = null;
 
   constructor(options: MeteredCallOptions) {
@@ -70,8 +74,10 @@ export class MeteredCall implements RelayListener {
   onHead(status: number, headers: readonly string[]): 'pass' | 'hold' {
     const { lease, metrics, clock, surface } = this.#options;
     lease.noteFirstByte();
-    metrics.firstByte(clock.monotonicMs() - this.#sentMs);
+    this.#headMs = clock.monotonicMs();
+    metrics.firstByte(this.#headMs - this.#sentMs);
     this.#status = status;
+    this.#requestId = headerOf(headers, 'x-request-id');
     this.#tap = createTap(headers, surface);
     return lease.isRepeatable && mayBeRepeated(status) ? 'hold' : 'pass';
   }
@@ -108,7 +114,7 @@ export class MeteredCall implements RelayListener {
     const how = end.kind === 'failed' ? 'upstreamBroke' : 'cutByUs';
     if (lease.isRepeatable && end.kind === 'failed' && end.beforeHead && !isSilence(end.error)) {
       const { outcome } = this.#judge(facts, how, end.sent);
-      return this.#resolve({ refused: { outcome, failure: BROKEN }, end });
+      return this.#resolve({ refused: { outcome, failure: BROKEN, facts: this.#facts(false) }, end });
     }
     this.#settle(facts, how, end.sent);
     const refusal = refuseRelayEnd(surface, end);
@@ -118,7 +124,9 @@ export class MeteredCall implements RelayListener {
 
   #complete(facts: ResponseFacts, isHeld: boolean): void {
     const { outcome, failure } = this.#judge(facts, 'whole', true);
-    if (isHeld && failure !== null) return this.#resolve({ refused: { outcome, failure }, end: null });
+    if (isHeld && failure !== null) {
+      return this.#resolve({ refused: { outcome, failure, facts: this.#facts(false) }, end: null });
+    }
     this.#settle(facts, 'whole', true);
     this.#resolve(null);
   }
@@ -139,11 +147,25 @@ export class MeteredCall implements RelayListener {
     const { usage, estimated } = chargeOf(facts, reserved, how === 'whole');
     const frozenUntilMs = outcome === 'refusedQuota' ? (failure?.resetAtMs ?? null) : null;
     const cutByUs = ending === 'cutByUs';
-    void lease.settle({ outcome, usage, responseModel: facts.model, cutByUs, frozenUntilMs });
+    const about = { responseModel: facts.model, facts: this.#facts(estimated) };
+    void lease.settle({ outcome, usage, ...about, cutByUs, frozenUntilMs });
     if (outcome === 'completed' || outcome === 'brokeMidStream') {
       metrics.tokens(usage, estimated ? 'estimate' : 'vendor');
     }
     this.#note(outcome, failure?.class ?? null, failure?.code ?? null);
+  }
+
+  #facts(isEstimate: boolean): CallFacts {
+    const { surface, response, clock, startedMs } = this.#options;
+    const named = response.req.headers['x-request-id'];
+    return {
+      requestId: this.#requestId ?? (typeof named === 'string' ? named : null),
+      surface,
+      status: this.#status,
+      latencyMs: clock.monotonicMs() - startedMs,
+      firstByteMs: this.#headMs === null ? null : this.#headMs - startedMs,
+      isEstimate,
+    };
   }
 
   #note(outcome: Outcome, errorClass: string | null, code: string | null): void {

@@ -5,6 +5,7 @@ import { Wire } from './wire.ts';
 import type { Push } from './server.ts';
 
 const CONNECT_TIMEOUT_MS = 5000;
+const KNOCKS_MS = [1000, 3000];
 const LONGEST_DELAY_MS = 1000;
 
 export interface DialerEvents {
@@ -77,15 +78,19 @@ export class Dialer implements Disposable {
     const server = store.seenBy(link);
     const { promise, resolve } = Promise.withResolvers<Wire | null>();
     const answer = (wire: Wire | null): void => link.send('down', server, () => party.deliver(() => resolve(wire)));
-    link.send('up', server, () =>
-      server.party.deliver(() => {
-        const events = { heard: this.#events.heard, closed: (wire: Wire) => this.#lost(wire) };
-        if (!server.isDown) answer(new Wire(server, this.#options, events));
-        else if (!server.isSilent) answer(null);
-      }),
-    );
+    const knock = (): void =>
+      link.send('up', server, () =>
+        server.party.deliver(() => {
+          const events = { heard: (push: Push) => this.#events.heard(push), closed: (wire: Wire) => this.#lost(wire) };
+          if (!server.isDown) answer(new Wire(server, this.#options, events));
+          else if (!server.isSilent) answer(null);
+        }),
+      );
     const over = new AbortController();
     const signal = AbortSignal.any([this.#closing.signal, over.signal]);
+    knock();
+    // TCP asks again by itself.
+    for (const afterMs of KNOCKS_MS) void party.clock.sleep(afterMs, signal).then(knock, () => undefined);
     const late = party.clock.sleep(CONNECT_TIMEOUT_MS, signal).then(
       () => null,
       () => null,

@@ -2,6 +2,7 @@
 import type { UsageSnapshot } from '#sidecar/engine/terms.ts';
 import { snapshotOf } from './operations.ts';
 import type { Stage } from './run.ts';
+import { DRIFT } from './party.ts';
 import { METER, SLIDING, SLIDING_MS, WINDOW, WINDOW_MS } from './tree.ts';
 import type { CallFact } from './watch.ts';
 
@@ -30,34 +31,35 @@ function judgeWindows({ scenario, watch, store, operator, violated }: Stage): vo
   const { windowAmount, teamAmount, slidingAmount } = operator.shape;
   if (clocksJump || localStarts !== undefined) return;
   const slack = forgets ? store.forgotten.grants.size : 0;
-  const of = (node: string): readonly CallFact[] =>
-    watch.calls.filter(({ nodes, acceptedMs }) => acceptedMs !== null && nodes.includes(node));
+  const accepted = watch.calls.filter(({ acceptedMs }) => acceptedMs !== null);
   const amounts = [
     ['account', windowAmount],
     ['quota:a/team', windowAmount === null ? null : teamAmount],
   ] as const;
   for (const [node, amount] of amounts) {
-    if (amount === null) continue;
-    const most = mostInWindows(of(node).map(({ acceptedMs }) => acceptedMs ?? 0));
-    if (most > amount + slack) violated(`inv-I3 ${WINDOW} of ${node}`, `${most} > ${amount} + ${slack}`);
+    const most = mostInWindows(accepted, node);
+    if (amount !== null && most > amount + slack)
+      violated(`inv-I3 ${WINDOW} of ${node}`, `${most} > ${amount} + ${slack}`);
   }
   if (slidingAmount === null) return;
-  // What was granted late in one stretch may be sent early in the next.
-  const lengthMs = SLIDING_MS - watch.longestDelayMs;
+  // What was granted late in one stretch may be sent early in the next; and it is Redis' clock that measures.
+  const lengthMs = SLIDING_MS * (1 - DRIFT) - watch.longestDelayMs;
   const most = mostInStretches(
-    of('account').map(({ sentMs }) => sentMs),
+    accepted.map(({ sentMs }) => sentMs),
     lengthMs,
   );
   if (most > slidingAmount + slack) violated(`inv-I3 ${SLIDING}`, `${most} > ${slidingAmount} + ${slack}`);
 }
 
-function mostInWindows(times: readonly number[]): number {
+/** The vendor's window opens with the first call it accepts, whosever that is. */
+function mostInWindows(accepted: readonly CallFact[], node: string): number {
   let most = 0;
   let count = 0;
   let endMs = -Infinity;
-  for (const atMs of times.toSorted((a, b) => a - b)) {
+  for (const call of accepted.toSorted((a, b) => (a.acceptedMs ?? 0) - (b.acceptedMs ?? 0))) {
+    const atMs = call.acceptedMs ?? 0;
     if (atMs >= endMs) [count, endMs] = [0, atMs + WINDOW_MS];
-    count += 1;
+    if (call.nodes.includes(node)) count += 1;
     most = Math.max(most, count);
   }
   return most;

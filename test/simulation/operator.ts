@@ -1,5 +1,5 @@
 /** The operator: writes the tree, tells sidecars of it, ticks, and puts right what Redis has forgotten. */
-import type { Revision, TreeConfig } from '#sidecar/engine/terms.ts';
+import type { Revision, TreeConfig } from '#sidecar/engine/tree-terms.ts';
 import type { Random } from './random.ts';
 import type { Schedule } from './schedule.ts';
 import type { Sidecar } from './sidecar.ts';

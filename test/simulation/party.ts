@@ -9,6 +9,8 @@ export interface Machine {
   readonly pace: number;
 }
 
+/** How much faster or slower than true a machine's clocks may run. */
+export const DRIFT = 0.004;
 /** 2026-11-21T00:00:00Z. */
 export const START_MS = 1_795_219_200_000;
 

@@ -5,7 +5,7 @@ import { Books } from './books.ts';
 import { judge } from './judge.ts';
 import { inTurn, type Fault } from './faults.ts';
 import { Operator } from './operator.ts';
-import type { Machine } from './party.ts';
+import { DRIFT, type Machine } from './party.ts';
 import { Random } from './random.ts';
 import { Schedule } from './schedule.ts';
 import { Sidecar } from './sidecar.ts';
@@ -158,7 +158,7 @@ function setUp(scenario: Scenario, { schedule, trace, random, violated }: Base):
 }
 
 function machineOf(random: Random): Machine {
-  return { skewMs: random.between(-2000, 2000), pace: 1 + random.between(-0.004, 0.004) };
+  return { skewMs: random.between(-2000, 2000), pace: 1 + random.between(-DRIFT, DRIFT) };
 }
 
 async function play(stage: Stage, faults: readonly Fault[]): Promise<void> {

@@ -1,6 +1,6 @@
 /** The quota tree of a run, and what sidecars are configured with. */
 import type { SidecarSnapshot } from '#sidecar/control/terms.ts';
-import type { LimitConfig, NodeConfig, NodeName, Revision, TreeConfig } from '#sidecar/engine/terms.ts';
+import type { LimitConfig, NodeConfig, NodeName, Revision, TreeConfig } from '#sidecar/engine/tree-terms.ts';
 import { limit, node, treeOf } from '#test/support/engine.ts';
 
 export const MODELS = ['glm-5.3', 'glm-4.7'] as const;

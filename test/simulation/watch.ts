@@ -2,7 +2,8 @@
  * The oracle of calls in flight. It stands at the vendor: a call counts from the moment it is sent until the vendor has
  * done with it. Of the engine it only takes who was granted what, when, and whom Redis has heard of.
  */
-import type { Grant, NodeConfig } from '#sidecar/engine/terms.ts';
+import type { Grant } from '#sidecar/engine/terms.ts';
+import type { NodeConfig } from '#sidecar/engine/tree-terms.ts';
 import type { Reach } from './reach.ts';
 import type { Schedule } from './schedule.ts';
 import type { Server } from './server.ts';

@@ -4,15 +4,8 @@ import { createAdminEngine, createSidecarEngine } from '#sidecar/engine/client.t
 import type { Form } from '#sidecar/engine/caller.ts';
 import type { LibraryVariant } from '#sidecar/engine/library.ts';
 import type { AdminEngine, SidecarEngine } from '#sidecar/engine/port.ts';
-import type {
-  AcquireRequest,
-  Amounts,
-  LimitConfig,
-  NodeConfig,
-  Revision,
-  Settlement,
-  TreeConfig,
-} from '#sidecar/engine/terms.ts';
+import type { AcquireRequest, Settlement } from '#sidecar/engine/terms.ts';
+import type { Amounts, LimitConfig, NodeConfig, Revision, TreeConfig } from '#sidecar/engine/tree-terms.ts';
 
 /** Reads the time from `q:{tree}:clock` (µs) and the identity from `q:{tree}:identity`. */
 export const INJECTED: LibraryVariant = {

@@ -36,9 +36,8 @@ export async function startCluster(options: ClusterOptions = {}): Promise<TestCl
   return onStage(options, async (stage) => {
     const buses = new Map<TestRedis, number>();
     for (let i = 0; i < MASTERS * (options.replicas ? 2 : 1); i++) {
-      const bus = await freePort();
-      const lines = ['cluster-enabled yes', `cluster-port ${bus}`, 'cluster-node-timeout 2000'];
-      buses.set(await stage.server(lines), bus);
+      const { server, bus } = await startMember(stage);
+      buses.set(server, bus);
     }
     const admins = new Map(stage.servers.map((each) => [each, stage.admin(each)]));
     await join(stage, admins, buses);
@@ -52,6 +51,19 @@ export async function startCluster(options: ClusterOptions = {}): Promise<TestCl
       migrate: (key, target) => cluster.migrate(key, target),
     };
   });
+}
+
+/** Another process may take the port of the bus between its choice and its use. */
+async function startMember(stage: Stage): Promise<{ readonly server: TestRedis; readonly bus: number }> {
+  for (let attempt = 1; ; attempt++) {
+    const bus = await freePort();
+    const lines = ['cluster-enabled yes', `cluster-port ${bus}`, 'cluster-node-timeout 2000'];
+    try {
+      return { server: await stage.server(lines), bus };
+    } catch (error) {
+      if (attempt === 5 || !String(error).includes('Address already in use')) throw error;
+    }
+  }
 }
 
 type Admins = ReadonlyMap<TestRedis, Redis>;

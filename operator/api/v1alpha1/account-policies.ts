@@ -1,6 +1,6 @@
 /** What an account says of failures: its vendor's, and Redis'. */
 import type { RetryPolicy, StoreFailurePolicy } from '../../../sidecar/control/terms.ts';
-import type { BreakerConfig } from '../../../sidecar/engine/terms.ts';
+import type { BreakerConfig } from '../../../sidecar/engine/tree-terms.ts';
 import { checked, integer, mapped, object, oneOf, withDefault, type Parser } from './parse.ts';
 import { decimal, durationMs } from './scalars.ts';
 

@@ -1,5 +1,5 @@
 /** Amounts as people write them (`10`, `"2.5"`) and as the engine counts them (integers: micro-credits, nano-currency). */
-import { RESOURCES, type Resource } from '../../../sidecar/engine/terms.ts';
+import { RESOURCES, type Resource } from '../../../sidecar/engine/tree-terms.ts';
 import { oneOf, optional, parseWith, string, type Parsed, type Parser } from './parse.ts';
 import { decimal } from './scalars.ts';
 

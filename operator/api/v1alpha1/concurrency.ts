@@ -1,5 +1,5 @@
 /** Calls in flight at once and calls a second. */
-import type { RateConfig } from '../../../sidecar/engine/terms.ts';
+import type { RateConfig } from '../../../sidecar/engine/tree-terms.ts';
 import { checked, integer, listMap, mapped, object, oneOf, optional, withDefault, type Parser } from './parse.ts';
 import { decimal, modelName } from './scalars.ts';
 

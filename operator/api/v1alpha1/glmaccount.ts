@@ -1,7 +1,7 @@
 /** GLMAccount: the root of a tree, what is bought from the vendor. */
 import type { Currency } from '../../../sidecar/catalog/terms.ts';
 import type { Billing, RetryPolicy, SidecarSnapshot, StoreFailurePolicy } from '../../../sidecar/control/terms.ts';
-import type { BreakerConfig, RateConfig } from '../../../sidecar/engine/terms.ts';
+import type { BreakerConfig, RateConfig } from '../../../sidecar/engine/tree-terms.ts';
 import { breaker, onStoreFailure, retry } from './account-policies.ts';
 import {
   concurrency,

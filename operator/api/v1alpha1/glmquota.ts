@@ -1,5 +1,5 @@
 /** GLMQuota: one node of a tree. */
-import type { RateConfig } from '../../../sidecar/engine/terms.ts';
+import type { RateConfig } from '../../../sidecar/engine/tree-terms.ts';
 import { amount } from './amounts.ts';
 import { concurrency, rate, type ConcurrencySpec } from './concurrency.ts';
 import {

@@ -1,5 +1,5 @@
 /** Limits: what is counted, how much of it, in which window. */
-import type { CalendarPeriod, Resource } from '../../../sidecar/engine/terms.ts';
+import type { CalendarPeriod, Resource } from '../../../sidecar/engine/tree-terms.ts';
 import { absoluteAmount, amountIn, resource, resourceOrNull, type AmountSpec } from './amounts.ts';
 import { checked, listMap, mapped, object, oneOf, optional, withDefault, type Parser, type Place } from './parse.ts';
 import { durationMs, label, timeZone } from './scalars.ts';

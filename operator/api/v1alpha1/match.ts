@@ -1,5 +1,5 @@
 /** Which calls a scope node counts. */
-import type { ScopeConfig } from '../../../sidecar/engine/terms.ts';
+import type { ScopeConfig } from '../../../sidecar/engine/tree-terms.ts';
 import { checked, list, object, oneOf, optional, string, withDefault, type Parser } from './parse.ts';
 import { label, modelName } from './scalars.ts';
 

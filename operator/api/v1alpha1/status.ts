@@ -1,5 +1,5 @@
 /** What controllers write into status; the field lists are compared with the CRDs by a test. */
-import type { Resource } from '../../../sidecar/engine/terms.ts';
+import type { Resource } from '../../../sidecar/engine/tree-terms.ts';
 
 interface Condition {
   readonly type: string;

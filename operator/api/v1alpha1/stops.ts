@@ -1,5 +1,5 @@
 /** Holding a node: by a person (`stop`) or by the clock (`schedules`). */
-import { PRIORITY_CLASSES, type PriorityClass } from '../../../sidecar/engine/terms.ts';
+import { PRIORITY_CLASSES, type PriorityClass } from '../../../sidecar/engine/tree-terms.ts';
 import { checked, list, listMap, mapped, object, oneOf, optional, string, withDefault, type Parser } from './parse.ts';
 import { instantMs, label, minuteOfDay, timeZone } from './scalars.ts';
 

@@ -1,5 +1,6 @@
 /** What calls do that do not fit, who goes first, and when people are told. */
-import { PRIORITY_CLASSES, type PriorityClass, type WaitPolicy } from '../../../sidecar/engine/terms.ts';
+import { type WaitPolicy } from '../../../sidecar/engine/terms.ts';
+import { PRIORITY_CLASSES, type PriorityClass } from '../../../sidecar/engine/tree-terms.ts';
 import { integer, list, mapped, object, oneOf, optional, withDefault, type Parser } from './parse.ts';
 import { durationMs } from './scalars.ts';
 

@@ -2,7 +2,8 @@
 import { AppError } from '../../../sidecar/base/errors.ts';
 import type { Clock } from '../../../sidecar/base/clock.ts';
 import type { Checkpoint } from '../../../sidecar/engine/port.ts';
-import type { TreeConfig, TreeKey, TreeSnapshot } from '../../../sidecar/engine/terms.ts';
+import type { TreeSnapshot } from '../../../sidecar/engine/terms.ts';
+import type { TreeConfig, TreeKey } from '../../../sidecar/engine/tree-terms.ts';
 import type { TreeMetrics } from '../metrics.ts';
 import { isDue, restorable, type StoredCheckpoint, takeCheckpoint } from './plan.ts';
 import { type CheckpointPlace, readCheckpoint, writeCheckpoint } from './secrets.ts';

@@ -4,7 +4,8 @@
  */
 import { describeWindow } from '../../trees/windows.ts';
 import type { Checkpoint } from '../../../sidecar/engine/port.ts';
-import type { LimitConfig, NodeName, TreeConfig, TreeSnapshot, Window } from '../../../sidecar/engine/terms.ts';
+import type { TreeSnapshot } from '../../../sidecar/engine/terms.ts';
+import type { LimitConfig, NodeName, TreeConfig, Window } from '../../../sidecar/engine/tree-terms.ts';
 
 export interface StoredUsage {
   readonly node: NodeName;

@@ -4,7 +4,7 @@ import { gunzip, gzip } from 'node:zlib';
 import type { KubeClient } from '../../runtime/client.ts';
 import { AppError } from '../../../sidecar/base/errors.ts';
 import type { Log } from '../../../sidecar/base/log.ts';
-import type { TreeKey } from '../../../sidecar/engine/terms.ts';
+import type { TreeKey } from '../../../sidecar/engine/tree-terms.ts';
 import { SECRETS } from '../world/kinds.ts';
 import type { StoredCheckpoint } from './plan.ts';
 

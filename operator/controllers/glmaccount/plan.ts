@@ -1,5 +1,6 @@
 /** What has to be done so that Redis holds a tree under this leader: pure. */
-import type { Revision, TreeSnapshot } from '../../../sidecar/engine/terms.ts';
+import type { TreeSnapshot } from '../../../sidecar/engine/terms.ts';
+import type { Revision } from '../../../sidecar/engine/tree-terms.ts';
 import type { Fence } from '../../runtime/leader.ts';
 
 export interface ConfigureFacts {

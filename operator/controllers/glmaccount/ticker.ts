@@ -6,7 +6,7 @@ import { AppError } from '../../../sidecar/base/errors.ts';
 import type { Clock } from '../../../sidecar/base/clock.ts';
 import type { Log } from '../../../sidecar/base/log.ts';
 import type { AdminEngine } from '../../../sidecar/engine/port.ts';
-import type { TreeKey } from '../../../sidecar/engine/terms.ts';
+import type { TreeKey } from '../../../sidecar/engine/tree-terms.ts';
 import { ACCOUNT_NODE } from '../../trees/names.ts';
 import type { SyncBoard } from '../node-status/sync-state.ts';
 

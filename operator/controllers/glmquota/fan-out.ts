@@ -1,7 +1,8 @@
 /** Which quotas a change of their tree's state concerns. */
 import { isDeepStrictEqual } from 'node:util';
 import type { CompiledWorld } from '../../trees/terms.ts';
-import type { NodeName, TreeSnapshot } from '../../../sidecar/engine/terms.ts';
+import type { TreeSnapshot } from '../../../sidecar/engine/terms.ts';
+import type { NodeName } from '../../../sidecar/engine/tree-terms.ts';
 import type { SyncState } from '../node-status/sync-state.ts';
 
 /** Ids of the account's quotas whose status may read differently now. A quiet tree concerns nobody. */

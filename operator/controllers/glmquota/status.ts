@@ -2,7 +2,7 @@
 import type { GlmQuota } from '../../api/v1alpha1/glmquota.ts';
 import { DONE, type Outcome } from '../../runtime/controller.ts';
 import type { CompiledQuota } from '../../trees/terms.ts';
-import type { TreeConfig } from '../../../sidecar/engine/terms.ts';
+import type { TreeConfig } from '../../../sidecar/engine/tree-terms.ts';
 import type { NodeReports } from '../node-status/reports.ts';
 import { isCurrent, type SyncBoard, type SyncState } from '../node-status/sync-state.ts';
 import type { Observed } from '../world/kinds.ts';

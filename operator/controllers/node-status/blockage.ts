@@ -1,5 +1,6 @@
 /** What would refuse the next call of a node. */
-import type { NodeConfig, NodeSnapshot, StopConfig } from '../../../sidecar/engine/terms.ts';
+import type { NodeSnapshot } from '../../../sidecar/engine/terms.ts';
+import type { NodeConfig, StopConfig } from '../../../sidecar/engine/tree-terms.ts';
 import { percentOf } from './usage.ts';
 
 export interface Blockage {

@@ -2,7 +2,8 @@
 import type { EffectiveLimit, NodeStatus, ResetStatus } from '../../api/v1alpha1/status.ts';
 import { type Condition, nextConditions } from '../../runtime/conditions.ts';
 import { secondTime } from '../../runtime/timestamps.ts';
-import type { NodeName, NodeSnapshot, Revision, TreeConfig, TreeSnapshot } from '../../../sidecar/engine/terms.ts';
+import type { NodeSnapshot, TreeSnapshot } from '../../../sidecar/engine/terms.ts';
+import type { NodeName, Revision, TreeConfig } from '../../../sidecar/engine/tree-terms.ts';
 import { type CountedNode, findBlockage } from './blockage.ts';
 import { type ConditionFacts, planConditions } from './conditions.ts';
 import { describeConcurrency, describeUsage } from './usage.ts';

@@ -3,7 +3,7 @@ import { API_VERSION } from '../../api/v1alpha1/resource.ts';
 import type { LimitUsage, NodeStatus } from '../../api/v1alpha1/status.ts';
 import type { EventRecorder, Happening } from '../../runtime/events.ts';
 import type { ResourceType } from '../../runtime/resources.ts';
-import type { NodeConfig } from '../../../sidecar/engine/terms.ts';
+import type { NodeConfig } from '../../../sidecar/engine/tree-terms.ts';
 import type { StatusTarget } from '../status/writer.ts';
 
 export const USED_UP = 100;

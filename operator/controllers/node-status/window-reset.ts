@@ -7,7 +7,7 @@ import type { ResourceType } from '../../runtime/resources.ts';
 import { secondTime } from '../../runtime/timestamps.ts';
 import type { Clock } from '../../../sidecar/base/clock.ts';
 import type { AdminEngine } from '../../../sidecar/engine/port.ts';
-import type { NodeName, TreeKey } from '../../../sidecar/engine/terms.ts';
+import type { NodeName, TreeKey } from '../../../sidecar/engine/tree-terms.ts';
 import type { StatusTarget } from '../status/writer.ts';
 
 const MAX_LENGTH = 256;

@@ -7,7 +7,7 @@ import type { Change } from '../../runtime/store.ts';
 import type { CompiledWorld } from '../../trees/terms.ts';
 import type { Log } from '../../../sidecar/base/log.ts';
 import type { AdminEngine } from '../../../sidecar/engine/port.ts';
-import type { TreeKey } from '../../../sidecar/engine/terms.ts';
+import type { TreeKey } from '../../../sidecar/engine/tree-terms.ts';
 import type { TreeMetrics } from '../metrics.ts';
 import type { ObservedPod, PodState } from './observe.ts';
 

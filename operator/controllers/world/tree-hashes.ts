@@ -1,6 +1,6 @@
 /** Hashes of compiled trees, computed once per tree: they are compared often and large trees take milliseconds. */
 import type { AdminEngine } from '../../../sidecar/engine/port.ts';
-import type { TreeConfig } from '../../../sidecar/engine/terms.ts';
+import type { TreeConfig } from '../../../sidecar/engine/tree-terms.ts';
 
 export class TreeHashes {
   readonly #engine: Pick<AdminEngine, 'hashOf'>;

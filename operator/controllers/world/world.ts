@@ -3,7 +3,7 @@
  * webhook. Compiling is pure and of everything at once; this decides when, and remembers what was in force before.
  */
 import type { Catalog } from '../../../sidecar/catalog/terms.ts';
-import type { TreeConfig, TreeKey } from '../../../sidecar/engine/terms.ts';
+import type { TreeConfig, TreeKey } from '../../../sidecar/engine/tree-terms.ts';
 import type { Clock } from '../../../sidecar/base/clock.ts';
 import { AppError } from '../../../sidecar/base/errors.ts';
 import type { Log } from '../../../sidecar/base/log.ts';

@@ -170,7 +170,7 @@ local function acquire(KEYS, ARGV)
   local id, generation = ARGV[1], tonumber(ARGV[3])
   local call = open(KEYS)
   local tree = read_tree(call)
-  if not tree then return { 'stale', 0 } end
+  if not tree or call.outdated then return { 'stale', 0 } end
   local epoch = other_epoch(call, ARGV[4])
   if epoch then
     save(call)

@@ -116,6 +116,7 @@ end
 
 local function audit(KEYS)
   local call = open(KEYS)
+  require_tree(call)
   queue.prepare(call)
   local ids = redis.call('ZRANGE', call.keys.expiries, 0, -1)
   local counts, owners, stored_owners = {}, {}, {}

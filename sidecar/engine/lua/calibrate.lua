@@ -39,7 +39,6 @@ local function thaw(call, first_poll)
   local a = node_of(call, 'account').a
   if not a or not a.fz or a.fz <= call.meta.wall_ms or first_poll < a.fs then return end
   touch(call, 'account').a.fz = 0
-  queue.wake(call, 'account')
 end
 
 -- { 'applied' | 'kept', used before, used after }

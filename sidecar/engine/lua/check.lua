@@ -139,9 +139,10 @@ end
 -- All that fails, in path order; empty: it fits.
 local function check_path(call, path, request)
   local found, own = {}, {}
-  if is_learning(call) then
+  local learning = learning_until(call)
+  if learning then
     local failing = failing_at('account', 'Learning', 'learning', 0, 0)
-    failing.all, failing.retry = true, call.meta.learn_until - call.meta.now_ms + call.meta.wall_ms
+    failing.all, failing.retry = true, learning - call.meta.now_ms + call.meta.wall_ms
     found[1] = failing
   end
   for _, step in ipairs(path) do

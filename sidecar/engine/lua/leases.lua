@@ -1,15 +1,12 @@
--- Leases: paths, grants, endings, expiry.
+-- Leases: grants, endings, expiry.
 --
 -- Lease record { o = owner, f = fence, s = order of its charges among all (the fence of the tree when it was taken),
 --   g = granted (logical ms), w = granted (wall ms), m = longest run ms, q = 1: claimed, v = 1: holds its slots,
---   x = 1: its reserve has landed (it expired), c = class index, d = 1: granted out of the
---   queue and not heard of since, 2: heard of, h = 1: settled, its
---   slots are held a little longer, p = its place in the queue (0 = it never waited),
+--   x = 1: its reserve has landed (it expired), c = class index, d = 1: granted out of the queue and not heard of since,
+--   2: heard of, h = 1: settled, its slots are held a little longer, p = its place in the queue (0 = it never waited),
 --   n = { { node, rate number, { charges } }, … } } with owners of windows before those that follow them.
 
 local TREE_GENERATION, TREE_PATH_GENERATION = 6, 8
-local CLASSES = { 'System', 'High', 'Normal', 'Low' }
-local ATTRIBUTES = { 'tool', 'capability', 'source', 'user', 'pool', 'namespace' }
 
 local function read_lease(call, id)
   local packed = redis.call('HGET', call.keys.leases, id)
@@ -53,105 +50,30 @@ local function note_owner(call, owner, change, registered)
 end
 
 -- Whether owners that held leases before the memory changed are still to be heard (rule T7).
-local function is_learning(call)
-  local meta = call.meta
-  if meta.now_ms >= meta.learn_until then return false end
-  if meta.learn_all == 1 then return true end
-  if call.learning == nil then
-    call.learning = false
+local function is_owner_missing(call)
+  if call.missing == nil then
+    call.missing = false
     for _, packed in ipairs(redis.call('HVALS', call.keys.owners)) do
       local _, _, epoch = struct.unpack(OWNER_FORMAT, packed)
-      if epoch ~= meta.epoch then call.learning = true end
+      if epoch ~= call.meta.epoch then call.missing = true end
     end
   end
-  return call.learning
+  return call.missing
+end
+
+-- Logical time until which nothing is granted, nil = it may be: owners are missing, or there was no time yet for those
+-- whose only grants were forgotten and whom nobody misses.
+local function learning_until(call)
+  local meta = call.meta
+  if meta.now_ms >= meta.learn_until then return nil end
+  if meta.learn_all == 1 or is_owner_missing(call) then return meta.learn_until end
+  local least = meta.learn_until - (TTL_MS + BEAT_MS) + SILENT_MS
+  return meta.now_ms < least and least or nil
 end
 
 local function is_done(call, id)
   local until_ms = redis.call('ZSCORE', call.keys.done, id)
   return until_ms and tonumber(until_ms) > call.meta.now_ms
-end
-
-local function matches(list, value, unset_matches)
-  if #list == 0 then return true end
-  if value == '' then return unset_matches end
-  for _, each in ipairs(list) do
-    if each == value then return true end
-  end
-  return false
-end
-
-local function in_scope(scope, request)
-  local unset_matches = scope[8] == 1
-  if not matches(scope[1], request.model, unset_matches) then return false end
-  for index, name in ipairs(ATTRIBUTES) do
-    if not matches(scope[index + 1], request[name], unset_matches) then return false end
-  end
-  return true
-end
-
--- Scope nodes below a path, in the order of the configuration.
-local function scopes_below(call, path)
-  local found, index = {}, 1
-  local parents = { unpack(path.names) }
-  while parents[index] do
-    local config = node_configs(call, { parents[index] })[1]
-    for _, scope in ipairs(config and config[NODE_SCOPES] or {}) do
-      found[#found + 1] = { scope[1], scope[2], parents[index] }
-      parents[#parents + 1] = scope[1]
-    end
-    index = index + 1
-  end
-  table.sort(found, function(a, b) return a[2] < b[2] end)
-  return found
-end
-
--- The nodes every call of this leaf and model is counted on: { names, scopes, class, weight, { name, config }, … }.
-local function base_path(call, leaf, model_node)
-  local key = leaf .. '\n' .. model_node
-  local path = call.paths[key]
-  if path then return path end
-  local config = node_configs(call, { leaf })[1]
-  if not config or config[NODE_SCOPE] then return nil end
-  local names = { unpack(config[NODE_PATH]) }
-  local own = #names
-  names[#names + 1] = model_node
-  path = { names = names, class = 1, weight = 1 }
-  for index, found in ipairs(node_configs(call, names)) do
-    if found then path[#path + 1] = { names[index], found } end
-    if found and index <= own then
-      path.class = math.max(path.class, found[NODE_CLASS])
-      path.weight = path.weight * found[NODE_WEIGHT]
-    end
-  end
-  path.scopes = scopes_below(call, path)
-  call.paths[key] = path
-  return path
-end
-
--- The nodes a call is counted on, derived here from leaf, model and attributes (rule W1): own path leaf first, model
--- node, scope nodes. Nil: no such leaf.
-local function resolve_path(call, request)
-  local own = 'model:' .. request.model
-  local model_node = node_configs(call, { own })[1] and own or 'model:other'
-  local path = base_path(call, request.leaf, model_node)
-  if not path then return nil end
-  if #path.scopes > 0 then
-    local matched, on_path = { class = path.class, weight = path.weight, names = { unpack(path.names) } }, {}
-    for index, step in ipairs(path) do
-      matched[index], on_path[step[1]] = step, true
-    end
-    for _, scope in ipairs(path.scopes) do
-      local config = node_configs(call, { scope[1] })[1]
-      if on_path[scope[3]] and in_scope(config[NODE_SCOPE], request) then
-        matched[#matched + 1] = { scope[1], config }
-        matched.names[#matched.names + 1], on_path[scope[1]] = scope[1], true
-      end
-    end
-    path = matched
-  end
-  load_nodes(call, path.names)
-  return path
 end
 
 -- Takes everything on every node of the path. `force`: without the rate, for a call that runs already.
@@ -353,25 +275,4 @@ local function reap(call)
   if #due == 0 or many_owners_silent(call) then return end
   for _, id in ipairs(due) do expire(call, id) end
   prune(call)
-end
-
--- ARGV from `first`: the nine amounts of a call. Returned by resource index; `Tokens` is the sum of its three.
-local AMOUNT_COUNT = 9
-
-local function read_amounts(ARGV, first)
-  local function at(offset) return tonumber(ARGV[first + offset]) end
-  local input, cached, output = at(2), at(3), at(4)
-  return { at(0), at(1), input, cached, output, saturate(input + cached + output), at(5), at(6), at(7), at(8) }
-end
-
--- ARGV from `first`: a call as requests.ts writes it.
-local REQUEST_COUNT = 14 + AMOUNT_COUNT
-
-local function read_request(ARGV, first)
-  local request = { leaf = ARGV[first], model = ARGV[first + 1], longest = tonumber(ARGV[first + 2]),
-    class = tonumber(ARGV[first + 3]), key = ARGV[first + 4], mode = ARGV[first + 5],
-    patience = tonumber(ARGV[first + 6]), place = ARGV[first + 7] }
-  for index, name in ipairs(ATTRIBUTES) do request[name] = ARGV[first + 7 + index] end
-  request.amounts = read_amounts(ARGV, first + 14)
-  return request
 end

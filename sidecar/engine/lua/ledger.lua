@@ -1,5 +1,5 @@
 -- The ledger (rule L1): what was asked of a tree and what it said, in the order in which it happened. One entry for every
--- call that may have changed the tree, written in the same step as the change. Calls are replayed from it (replay.ts).
+-- call that may have changed the tree, written in the same step as the change. Calls are replayed from it (../ledger/replay.ts).
 --
 -- A stream; fields of an entry: s = its number, b = bytes written to this ledger so far, itself included, e = packed:
 --   { 'call', operation, epoch, wall µs, arguments, reply, { fence, seq, waiters, live leases } after it, and if calls
@@ -9,7 +9,7 @@
 --   { 'gap', 'trimmed' | 'memory', first number, last number, consumer group ('' = all) }: entries nobody can read any more
 --   { 'state', … }: checkpoint.lua
 -- Of the meta record: bytes; denied_s = the second of denials that have no entry yet (fields D:… count them), 0 = none;
--- unlogged = calls without entry since the last one; skipped = entries that were not written because memory was full.
+-- fields G:… = where groups stood when they missed entries; unlogged = calls without entry since the last one; skipped = entries that were not written because memory was full.
 
 local ledger = {}
 
@@ -38,7 +38,7 @@ local function first_entry(call, from)
   return tonumber(found[2][2]), tonumber(found[2][4])
 end
 
--- Consumer groups with entries they have not read: name → number of the first.
+-- Consumer groups with entries they have not read: { name, last id it was given, number of the first unread }.
 local function unread_entries(call)
   local unread = {}
   -- Refused to users of before there was a ledger: then there are none.
@@ -46,9 +46,21 @@ local function unread_entries(call)
   for _, group in ipairs(groups) do
     local said = {}
     for index = 1, #group, 2 do said[group[index]] = group[index + 1] end
-    unread[#unread + 1] = { said.name, first_entry(call, '(' .. said['last-delivered-id']) }
+    local given = said['last-delivered-id']
+    unread[#unread + 1] = { said.name, given, first_entry(call, '(' .. given) }
   end
   return unread
+end
+
+-- Marks what a group misses. A marker may be trimmed unread as well: the next one tells of all since the group last read.
+local function note_trimmed(call, group, given, unread, first)
+  if not unread or unread >= first then return end
+  local field = 'G:' .. group
+  local before = redis.call('HGET', call.keys.meta, field)
+  local given_then, unread_then = string.match(before or '', '^(%S+) (%d+)$')
+  if given_then == given then unread = tonumber(unread_then) end
+  redis.call('HSET', call.keys.meta, field, given .. ' ' .. int(unread))
+  ledger.append(call, { 'gap', 'trimmed', unread, first - 1, group })
 end
 
 -- Keeps to the budget: entries go whole nodes at a time, no more than a call can bear.
@@ -59,9 +71,7 @@ local function trim(call)
   local keep = redis.call('XLEN', call.keys.ledger) - 2 * LEDGER_TRIM_EVERY
   redis.call('XTRIM', call.keys.ledger, 'MAXLEN', '~', int(math.max(0, keep)))
   first = first_entry(call, '-') or call.meta.entries + 1
-  for _, each in ipairs(unread) do
-    if each[2] and each[2] < first then ledger.append(call, { 'gap', 'trimmed', each[2], first - 1, each[1] }) end
-  end
+  for _, each in ipairs(unread) do note_trimmed(call, each[1], each[2], each[3], first) end
 end
 
 -- Whether Redis holds more than it may: operations with allow-oom run all the same, and must not make it worse.

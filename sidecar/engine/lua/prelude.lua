@@ -17,6 +17,11 @@ local function saturate(amount)
   return amount
 end
 
+-- A call of Lua takes some thousand values at most.
+local function in_chunks(items, size, visit)
+  for first = 1, #items, size do visit(unpack(items, first, math.min(first + size - 1, #items))) end
+end
+
 local function keys_of(KEYS)
   return {
     meta = KEYS[1], nodes = KEYS[2], leases = KEYS[3], expiries = KEYS[4],
@@ -96,7 +101,7 @@ local function advance_clock(meta, wall_us, fresh)
   -- Gap guard (rule T3): while the server stood still nobody could beat. Only leases that were alive before the
   -- gap wait, until every owner's next beat is in; one that had expired already is reaped at once.
   if not fresh and meta.now_ms - last_ms > SILENT_MS then
-    if meta.now_ms >= meta.no_reap_until then meta.gap_from = last_ms end
+    meta.gap_from = last_ms
     meta.no_reap_until = meta.now_ms + SILENT_MS
   end
 end
@@ -115,9 +120,12 @@ local function open(KEYS)
   local keys = keys_of(KEYS)
   local wall_us = read_clock_us(keys)
   local stored = redis.call('HGET', keys.meta, 'state')
+  -- Records of the first release are shorter: nobody may read them as ours; `configure` begins anew.
+  local outdated = stored and #stored < META_COUNT * 8
+  if outdated then stored = nil end
   local identity = server_identity(keys, wall_us)
   local meta = stored and decode_meta(stored) or first_meta(wall_us, identity)
-  local call = { keys = keys, meta = meta, nodes = {}, dirty = {}, texts = {}, marks = {}, fresh = not stored,
+  local call = { keys = keys, meta = meta, nodes = {}, dirty = {}, texts = {}, marks = {}, fresh = not stored, outdated = outdated,
     was = stored, epoch_was = stored and meta.epoch, wall_was = meta.wall_us }
   meta.now_ms = math.floor(meta.now_us / 1000)
   advance_clock(meta, wall_us, not stored)
@@ -270,7 +278,7 @@ local function config_of(call, name)
 end
 
 local function require_tree(call)
-  local tree = read_tree(call)
+  local tree = not call.outdated and read_tree(call)
   if not tree then error({ err = 'NOTREE this tree is not configured' }) end
   return tree
 end

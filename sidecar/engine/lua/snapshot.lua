@@ -70,7 +70,7 @@ end
 local function snapshot(KEYS)
   local call = open(KEYS)
   local tree = read_tree(call)
-  if not tree then return nil end
+  if not tree or call.outdated then return nil end
   queue.prepare(call)
   local reply = { call.meta.epoch, tree[4], tree[5], tree[6], tree[7], call.meta.wall_ms,
     redis.call('ZCARD', call.keys.expiries) }

@@ -133,7 +133,11 @@ export function specs(platform: () => Platform): void {
     // Ready only when a leader has compiled the whole tree and put it into Redis.
     await apply(platform(), quota('later', { accountRef: { name: 'main' } }));
     await cluster.kubectl(['wait', 'glmq/later', '-n', NS, '--for=condition=Ready', '--timeout=60s']);
-    expect(await callOf(platform(), agent)).toMatchObject({ status: 429, deniedBy: `quota:${NS}/team/five-hour` });
+    const answer = await waitFor('the sidecar to hear of the new quota', async () => {
+      const each = await callOf(platform(), agent);
+      return each.status !== 503 && each;
+    });
+    expect(answer).toMatchObject({ status: 429, deniedBy: `quota:${NS}/team/five-hour` });
     expect(await conditionOf(platform(), 'glmq', 'team', NS)).toMatchObject({
       status: 'False',
       reason: 'InvalidLimits',

@@ -59,6 +59,8 @@ export function store(platform: () => Platform): void {
     expect(away.length).toBeGreaterThan(0);
     for (const { body } of away) {
       const { error } = JSON.parse(body) as { error: { code: string; message: string } };
+      // Back again, Redis grants nothing until the sidecars have told what they run (rule T7).
+      if (error.code === 'glmquota_learning') continue;
       expect(error.code).toBe('glmquota_unavailable');
       expect(error.message).toBe('the quota store cannot be asked at the moment');
     }

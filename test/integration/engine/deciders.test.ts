@@ -81,6 +81,18 @@ test('W2 after all was lost, a registration puts running leases back and nothing
   expect(await rules.drifts()).toEqual([]);
 });
 
+test('a tree that the first release wrote is not read as ours: it is configured anew, and learns first', async () => {
+  await rules.engine.configure([node('account', null)]);
+  await rules.engine.redis.hset(`q:{${TREE_KEY}}:m`, 'state', 'x'.repeat(146));
+  await rules.engine.redis.hset(`q:{${TREE_KEY}}:n`, 'account', 'x'.repeat(60));
+  expect(await rules.engine.sidecar.snapshot()).toBeNull();
+  expect(await rules.acquire('1')).toEqual({ kind: 'stale', generation: 0 });
+  await rules.engine.configure([node('account', null)], { generation: 1, transitions: 1 });
+  expect(await rules.acquire('2')).toMatchObject({ reason: 'Learning' });
+  await rules.engine.advance(20_000);
+  expect(await rules.acquire('3')).toMatchObject({ kind: 'granted' });
+});
+
 test('W3 a tree of another account is a conflict, a new uid of the same one is not', async () => {
   const tree = treeOf([node('account', null, { limits: [limit('five-hour', 2)] })]);
   const { admin } = rules.engine;

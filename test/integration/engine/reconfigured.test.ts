@@ -1,6 +1,6 @@
 /** What a new configuration does to counters that run. */
 import { expect, test } from 'vitest';
-import type { LimitConfig } from '#sidecar/engine/terms.ts';
+import type { LimitConfig } from '#sidecar/engine/tree-terms.ts';
 import { limit, node, START_MS } from '#test/support/engine.ts';
 import { useEngine } from './fixture.ts';
 

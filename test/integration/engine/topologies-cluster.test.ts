@@ -4,7 +4,8 @@ import { createDialect } from '#sidecar/engine/caller.ts';
 import { createAdminEngine, createSidecarEngine } from '#sidecar/engine/client.ts';
 import { createConfirmer } from '#sidecar/engine/confirm.ts';
 import type { SidecarEngine } from '#sidecar/engine/port.ts';
-import type { Grant, NodeConfig } from '#sidecar/engine/terms.ts';
+import type { Grant } from '#sidecar/engine/terms.ts';
+import type { NodeConfig } from '#sidecar/engine/tree-terms.ts';
 import { request, settlement, TREE_KEY } from '#test/support/engine.ts';
 import { type ClusterOptions, startCluster, type TestCluster } from '#test/support/redis-cluster.ts';
 import { eventually, OPERATOR } from '#test/support/redis-stage.ts';
@@ -12,7 +13,7 @@ import type { Topology } from '#test/support/redis-topologies.ts';
 import { afterwards, configure, granted, keepUsers, keys, open, TREE_USER } from './topology-fixture.ts';
 
 /** A key whose slot is the tree's. */
-const [KEY = ''] = keys;
+const [KEY] = keys;
 
 /** A cluster with a configured tree, and a sidecar's engine as the tree's user. */
 async function clusterWithTree(account: Partial<NodeConfig>, options: ClusterOptions = {}) {

@@ -10,7 +10,8 @@ import { connectRedis, type RedisConnection, type RedisUser } from '#sidecar/eng
 import { functionKeys } from '#sidecar/engine/keys.ts';
 import type { SidecarEngine } from '#sidecar/engine/port.ts';
 import { serversOf } from '#sidecar/engine/servers.ts';
-import type { Grant, NodeConfig } from '#sidecar/engine/terms.ts';
+import type { Grant, Verdict } from '#sidecar/engine/terms.ts';
+import type { NodeConfig } from '#sidecar/engine/tree-terms.ts';
 import { node, request, treeOf, TREE_KEY } from '#test/support/engine.ts';
 import { eventually } from '#test/support/redis-stage.ts';
 import { ASKER, type Topology } from '#test/support/redis-topologies.ts';
@@ -39,14 +40,17 @@ export async function configure({ redis }: RedisConnection, account: Partial<Nod
 
 export async function granted(sidecar: SidecarEngine, id: string, epoch: number | null = null): Promise<Grant> {
   let verdict = await sidecar.acquire(request(id, { epoch }));
-  // The slot has another server now: it grants again once the owner has told what it runs (rule T7).
-  if (verdict.kind === 'denied' && verdict.reason === 'Learning') {
-    await sidecar.register({ owner: 'pod-1', leases: [], disclaimed: [] });
-    verdict = await sidecar.acquire(request(id, { epoch }));
-  }
+  // The slot has another server now: it grants again once the owner has told what it runs, and after a while (rule T7).
+  if (isLearning(verdict)) await sidecar.register({ owner: 'pod-1', leases: [], disclaimed: [] });
+  await eventually(async () => {
+    if (isLearning(verdict)) verdict = await sidecar.acquire(request(id, { epoch }));
+    return !isLearning(verdict);
+  }, 'Redis has learnt what runs');
   if (verdict.kind !== 'granted') throw new Error(`${id} was answered ${JSON.stringify(verdict)}`);
   return verdict;
 }
+
+const isLearning = (verdict: Verdict): boolean => verdict.kind === 'denied' && verdict.reason === 'Learning';
 
 /** The verdict once Redis can be asked again. */
 export async function afterwards<T>(ask: () => Promise<T>): Promise<T> {

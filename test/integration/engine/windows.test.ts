@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { MAX_AMOUNT, type LimitConfig, type Outcome } from '#sidecar/engine/terms.ts';
+import { type Outcome } from '#sidecar/engine/terms.ts';
+import { MAX_AMOUNT, type LimitConfig } from '#sidecar/engine/tree-terms.ts';
 import { limit, node, ONE, START_MS } from '#test/support/engine.ts';
 import { useEngine } from './fixture.ts';
 

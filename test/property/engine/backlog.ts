@@ -1,6 +1,7 @@
 /** A tree under more calls than it can serve, on the model alone: who is granted, in which order. */
 import { Model } from '#sidecar/engine/model.ts';
-import type { AcquireRequest, NodeConfig, Outcome } from '#sidecar/engine/terms.ts';
+import type { AcquireRequest, Outcome } from '#sidecar/engine/terms.ts';
+import type { NodeConfig } from '#sidecar/engine/tree-terms.ts';
 import { request, settlement, START_MS, treeOf } from '#test/support/engine.ts';
 
 /** Calls that come as fast as they are served. */

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { ENGINE_CONSTANTS } from '#sidecar/engine/constants.ts';
-import type { NodeConfig, PriorityClass } from '#sidecar/engine/terms.ts';
+import type { NodeConfig, PriorityClass } from '#sidecar/engine/tree-terms.ts';
 import { limit, node, NOTHING, ONE } from '#test/support/engine.ts';
 import { Backlog, tally, type Stream } from './backlog.ts';
 import { runParameters } from './seed.ts';

@@ -1,9 +1,9 @@
 import { deepEqual } from 'node:assert/strict';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { readLedger } from '#sidecar/engine/ledger.ts';
-import { Replay } from '#sidecar/engine/replay.ts';
-import type { LedgerEntry } from '#sidecar/engine/ledger-terms.ts';
+import { readLedger } from '#sidecar/engine/ledger/read.ts';
+import { Replay } from '#sidecar/engine/ledger/replay.ts';
+import type { LedgerEntry } from '#sidecar/engine/ledger/terms.ts';
 import type { LibraryVariant } from '#sidecar/engine/library.ts';
 import { INJECTED, openTestEngine, TREE_KEY, type TestEngine } from '#test/support/engine.ts';
 import { startRedis, type TestRedis } from '#test/support/redis.ts';
@@ -38,7 +38,9 @@ async function entriesOf(first: Shape, all: readonly Step[]): Promise<readonly L
   const twin = new Twin(engine.fresh());
   await twin.begin(first);
   for (const step of all) await twin.step(step);
-  return Array.fromAsync(readLedger(engine.redis, TREE_KEY));
+  const entries: LedgerEntry[] = [];
+  for await (const entry of readLedger(engine.redis, TREE_KEY)) entries.push(entry);
+  return entries;
 }
 
 function replayed(entries: readonly LedgerEntry[]): Replay {

@@ -5,7 +5,8 @@
 import { deepEqual } from 'node:assert/strict';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { LimitConfig, NodeConfig, Outcome } from '#sidecar/engine/terms.ts';
+import type { Outcome } from '#sidecar/engine/terms.ts';
+import type { LimitConfig, NodeConfig } from '#sidecar/engine/tree-terms.ts';
 import {
   limit,
   node,

@@ -7,7 +7,7 @@ import {
   type PriorityClass,
   type ScopeConfig,
   type StopConfig,
-} from '#sidecar/engine/terms.ts';
+} from '#sidecar/engine/tree-terms.ts';
 import { limit, node, ONE, START_MS } from '#test/support/engine.ts';
 
 export interface Shape {

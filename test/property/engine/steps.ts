@@ -1,12 +1,7 @@
 /** What may happen to a tree, as data that fast-check can make and shrink. */
 import fc from 'fast-check';
-import {
-  OUTCOMES,
-  PRIORITY_CLASSES,
-  type Outcome,
-  type PriorityClass,
-  type WaitPolicy,
-} from '#sidecar/engine/terms.ts';
+import { OUTCOMES, type Outcome, type WaitPolicy } from '#sidecar/engine/terms.ts';
+import { PRIORITY_CLASSES, type PriorityClass } from '#sidecar/engine/tree-terms.ts';
 import { amounts, crowdedShapes, shapes, type Shape } from './shapes.ts';
 
 export interface Asking {

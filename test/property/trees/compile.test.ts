@@ -5,7 +5,7 @@ import { createCalendar } from '#operator/trees/calendar.ts';
 import { compileTrees } from '#operator/trees/compile.ts';
 import type { CompileInput } from '#operator/trees/terms.ts';
 import { validateTree } from '#sidecar/engine/tree-bounds.ts';
-import type { NodeConfig, TreeConfig } from '#sidecar/engine/terms.ts';
+import type { NodeConfig, TreeConfig } from '#sidecar/engine/tree-terms.ts';
 import { account, inForce, quota, world } from '#test/unit/trees/world.ts';
 
 /** Worlds of one plan account, one bare account and up to twelve quotas that name parents at random, good or bad. */

@@ -4,7 +4,7 @@ import { compileTrees } from '#operator/trees/compile.ts';
 import type { Credential } from '#operator/trees/credentials.ts';
 import type { CompiledWorld, CompileInput, NamespaceLabels } from '#operator/trees/terms.ts';
 import { AppError } from '#sidecar/base/errors.ts';
-import type { TreeKey } from '#sidecar/engine/terms.ts';
+import type { TreeKey } from '#sidecar/engine/tree-terms.ts';
 import { configHash } from '#sidecar/engine/tree.ts';
 import { account, catalog, quota, world } from '#test/unit/trees/world.ts';
 

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { amount, amountIn, formatAmount, MAX_LIMIT_AMOUNT } from '#operator/api/v1alpha1/amounts.ts';
 import { rate } from '#operator/api/v1alpha1/concurrency.ts';
 import { parseWith } from '#operator/api/v1alpha1/parse.ts';
-import { RESOURCES } from '#sidecar/engine/terms.ts';
+import { RESOURCES } from '#sidecar/engine/tree-terms.ts';
 
 describe('amounts', () => {
   test.each([

@@ -5,7 +5,7 @@ import type { AppError } from '#sidecar/base/errors.ts';
 import { decodeSnapshot } from '#sidecar/control/decode.ts';
 import { encodeSnapshot, renderSnapshotFile } from '#sidecar/control/encode.ts';
 import type { SidecarSnapshot } from '#sidecar/control/terms.ts';
-import { PRIORITY_CLASSES } from '#sidecar/engine/terms.ts';
+import { PRIORITY_CLASSES } from '#sidecar/engine/tree-terms.ts';
 import { isOlder } from '#sidecar/control/version.ts';
 import { DEMANDS, exampleSnapshot, VERSION } from '#test/support/control/snapshots.ts';
 

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { type CountedNode, findBlockage } from '#operator/controllers/node-status/blockage.ts';
-import type { NodeConfig, NodeSnapshot, StopConfig, UsageSnapshot } from '#sidecar/engine/terms.ts';
+import type { NodeSnapshot, UsageSnapshot } from '#sidecar/engine/terms.ts';
+import type { NodeConfig, StopConfig } from '#sidecar/engine/tree-terms.ts';
 
 const NOW_MS = Date.parse('2026-11-21T10:00:00Z');
 const HOUR_MS = 3_600_000;

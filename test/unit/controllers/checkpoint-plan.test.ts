@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { isDue, restorable, type StoredCheckpoint, takeCheckpoint } from '#operator/controllers/checkpoints/plan.ts';
-import type { LimitConfig, NodeSnapshot, TreeConfig, TreeSnapshot, UsageSnapshot } from '#sidecar/engine/terms.ts';
+import type { NodeSnapshot, TreeSnapshot, UsageSnapshot } from '#sidecar/engine/terms.ts';
+import type { LimitConfig, TreeConfig } from '#sidecar/engine/tree-terms.ts';
 import { limit, node, treeOf } from '#test/support/engine.ts';
 
 const NOW_MS = Date.parse('2026-11-21T10:00:00Z');

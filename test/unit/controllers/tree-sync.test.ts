@@ -8,7 +8,8 @@ import { compileTrees } from '#operator/trees/compile.ts';
 import { AppError } from '#sidecar/base/errors.ts';
 import { createLog } from '#sidecar/base/log.ts';
 import type { Checkpoint, ConfigureOptions } from '#sidecar/engine/port.ts';
-import type { Revision, TreeConfig, TreeSnapshot } from '#sidecar/engine/terms.ts';
+import type { TreeSnapshot } from '#sidecar/engine/terms.ts';
+import type { Revision, TreeConfig } from '#sidecar/engine/tree-terms.ts';
 import { ManualClock } from '../runtime/manual-clock.ts';
 import { account, world } from '../trees/world.ts';
 

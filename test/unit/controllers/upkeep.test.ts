@@ -7,7 +7,8 @@ import { TreeHashes } from '#operator/controllers/world/tree-hashes.ts';
 import { AppError } from '#sidecar/base/errors.ts';
 import { createLog } from '#sidecar/base/log.ts';
 import { createRegistry } from '#sidecar/base/metrics.ts';
-import type { AuditReport, NodeSnapshot, TreeConfig, TreeSnapshot } from '#sidecar/engine/terms.ts';
+import type { AuditReport, NodeSnapshot, TreeSnapshot } from '#sidecar/engine/terms.ts';
+import type { TreeConfig } from '#sidecar/engine/tree-terms.ts';
 import { node, treeOf } from '#test/support/engine.ts';
 import { ManualClock } from '../runtime/manual-clock.ts';
 

@@ -14,7 +14,7 @@ import { readCredentialFacts } from '#operator/trees/credentials.ts';
 import { treeKeyOf } from '#operator/trees/names.ts';
 import { AppError } from '#sidecar/base/errors.ts';
 import { createLog } from '#sidecar/base/log.ts';
-import type { TreeConfig, TreeKey } from '#sidecar/engine/terms.ts';
+import type { TreeConfig, TreeKey } from '#sidecar/engine/tree-terms.ts';
 import { ManualClock, settled } from '../runtime/manual-clock.ts';
 
 const log = createLog('silent');

@@ -176,6 +176,22 @@ test('calls sent again are counted by what the vendor said', async () => {
   expect(await registry.metrics()).toContain('glmquota_retries_total{class="Concurrency"} 1');
 });
 
+test('each wait of a call is counted for itself', async () => {
+  const { engine, desk, clock, registry } = deskWith(snapshotOf(PATIENT));
+  engine.queueFirst(1);
+  const admission = admitted(desk);
+  await settled();
+  engine.pushGrant(engine.asked[0]!.id);
+  const lease = await admission;
+  await lease.start(never);
+  const again = lease.again(FULL);
+  await clock.advance(1000);
+  await again;
+  const text = await registry.metrics();
+  expect(text).toContain('glmquota_calls_waiting 0');
+  expect(text).toContain('glmquota_wait_seconds_count{ended="granted"} 1');
+});
+
 test('a lease that was asked for again is over: settling it changes nothing', async () => {
   const { lease, engine, clock } = await sentDesk();
   const again = lease.again(FULL);

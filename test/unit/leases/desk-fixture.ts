@@ -42,6 +42,18 @@ export function deskWith(snapshot: SidecarSnapshot | null = snapshotOf()) {
 /** A quota whose calls wait up to a minute. */
 export const PATIENT = { waiting: { mode: 'UntilWindow', maxWaitMs: 60_000 } } as const;
 
+/** Asks for so many leases; those that are granted are collected. */
+export function admitMany(desk: ReturnType<typeof deskWith>['desk'], count: number): HeldLease[] {
+  const leases: HeldLease[] = [];
+  for (let calls = 0; calls < count; calls++) {
+    admitted(desk).then(
+      (lease) => leases.push(lease),
+      () => undefined,
+    );
+  }
+  return leases;
+}
+
 export async function admitted(desk: ReturnType<typeof deskWith>['desk']): Promise<HeldLease> {
   const admission = await desk.admit(CALL, never);
   if (admission.kind !== 'admitted') throw new Error(`not admitted: ${JSON.stringify(admission)}`);

@@ -36,7 +36,9 @@ test('a quota that is drained gives up calls that wait for their pod', async () 
 });
 
 test('while a quota is drained nothing is asked of Redis; afterwards calls wait and run again', async () => {
-  const { desk, engine, snapshots } = deskWith(drained);
+  const { desk, engine, snapshots } = deskWith(snapshotOf(PATIENT));
+  snapshots.set(drained);
+  await settled();
   expect(await desk.admit(CALL, never)).toMatchObject({ kind: 'denied', reason: 'Stopped' });
   expect(engine.asked).toEqual([]);
   snapshots.set(snapshotOf(PATIENT, 9));

@@ -86,6 +86,27 @@ test('a beat without an answer is given up after two seconds and tried again on 
   expect([engine.beats, engine.reconnects]).toEqual([2, 1]);
 });
 
+test('T3 a beat that fails twice is repeated after a second, for its leases live three beats only', async () => {
+  const { desk, engine, clock } = deskWith();
+  await admitted(desk);
+  engine.down = true;
+  await clock.advance(5500);
+  const { beats } = engine;
+  engine.down = false;
+  await clock.advance(1100);
+  expect(engine.beats).toBe(beats + 1);
+});
+
+test('T3 with nothing to beat for, a connection that swallows settlements is replaced all the same', async () => {
+  const { desk, engine, clock } = deskWith();
+  const lease = await admitted(desk);
+  await lease.start(never);
+  engine.down = true;
+  await lease.settle(WHOLE);
+  await clock.advance(6000);
+  expect(engine.reconnects).toBeGreaterThan(0);
+});
+
 test('a lost lease that has not started is aborted and does not start', async () => {
   const { desk, engine, clock } = deskWith();
   const lease = await admitted(desk);

@@ -1,5 +1,13 @@
 import { expect, test } from 'vitest';
-import { decideStart, type Lease, leaseOf, localDeadlineMs, offsets, type Sync } from '#sidecar/leases/lease-state.ts';
+import {
+  claimHolds,
+  decideStart as decide,
+  type Lease,
+  leaseOf,
+  localDeadlineMs,
+  offsets,
+  type Sync,
+} from '#sidecar/leases/lease-state.ts';
 import type { AcquireRequest } from '#sidecar/engine/terms.ts';
 
 const TTL_MS = 15_000;
@@ -20,6 +28,8 @@ function leaseAt(change: Partial<Lease> = {}): Lease {
 }
 
 const sync: Sync = { askedAtMs: 100, askedWallMs: 90_100, serverNowMs: 500, epoch: 1 };
+const decideStart = (lease: Lease, known: Sync | null, now: ReturnType<typeof at>) =>
+  decide(lease, known, now, { isStrict: false, beatMs: 5000 });
 const at = (monotonicMs: number, sleptMs = 0) => ({ monotonicMs, wallMs: 90_000 + monotonicMs + sleptMs });
 
 test('a lease starts without asking while its own grant is fresh', () => {
@@ -37,8 +47,22 @@ test('a lease past its local deadline is claimed first', () => {
 });
 
 test('a lease is claimed first when no call was answered within two beats', () => {
-  expect(decideStart(leaseAt(), sync, at(100 + 10_000))).toBe('go');
-  expect(decideStart(leaseAt(), sync, at(100 + 10_001))).toBe('claim');
+  const pushedJustNow = leaseAt({ extendedAtMs: 500 + 10_000 });
+  expect(decideStart(pushedJustNow, sync, at(100 + 10_000))).toBe('go');
+  expect(decideStart(pushedJustNow, sync, at(100 + 10_001))).toBe('claim');
+});
+
+test('T2 a lease that may end before its next beat is claimed first', () => {
+  const left = TTL_MS - 400;
+  expect(decideStart(leaseAt(), sync, at(100 + left - 7501))).toBe('go');
+  expect(decideStart(leaseAt(), sync, at(100 + left - 7500))).toBe('claim');
+});
+
+test('T2 a claim counts from when it was asked for: an answer that comes late, or after a sleep, is none', () => {
+  const left = TTL_MS - 400;
+  expect(claimHolds(at(100), at(100 + left - 7501), TTL_MS)).toBe(true);
+  expect(claimHolds(at(100), at(100 + left - 7500), TTL_MS)).toBe(false);
+  expect(claimHolds(at(100), at(110, 60_000), TTL_MS)).toBe(false);
 });
 
 test('a lease of an earlier epoch is claimed first', () => {

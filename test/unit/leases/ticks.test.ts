@@ -44,6 +44,15 @@ test('an answer to the tick says when to ask again', async () => {
   expect(engine.ticks).toBe(2);
 });
 
+test('an answer that comes late does not undo what a later one said', async () => {
+  const { engine, clock } = await waitingDesk(6000);
+  engine.onBeat = () => engine.alive({ serverNowMs: engine.serverNowMs - 1000, nextTickMs: null });
+  await clock.advance(5600);
+  expect(engine.beats).toBeGreaterThan(1);
+  await clock.advance(500);
+  expect(engine.ticks).toBe(1);
+});
+
 test('without a time nobody asks', async () => {
   const { engine, clock } = await waitingDesk(null);
   await clock.advance(4000);

@@ -1,6 +1,7 @@
 import { afterEach, expect, test } from 'vitest';
+import { AppError } from '#sidecar/base/errors.ts';
 import { settled, snapshotOf } from './fixtures.ts';
-import { admitted, CALL, closeDesks, deskWith, never, PATIENT, WHOLE } from './desk-fixture.ts';
+import { admitMany, admitted, CALL, closeDesks, deskWith, never, PATIENT, WHOLE } from './desk-fixture.ts';
 
 afterEach(closeDesks);
 
@@ -144,15 +145,17 @@ test('Q9 a call of the same leaf that waits in Redis is asked for with a settlem
   expect(engine.asked).toHaveLength(2);
 });
 
-test('a settlement whose waiting call is not granted leaves it waiting, with its new position', async () => {
-  const { desk, engine } = deskWith(snapshotOf(PATIENT));
+test('a settlement whose waiting call is not granted leaves it waiting, with its new position and time', async () => {
+  const { desk, engine, clock } = deskWith(snapshotOf(PATIENT));
   const first = await admitted(desk);
   engine.onAcquire = ({ id }) => engine.queued(id, { position: 5 });
   void desk.admit(CALL, never).catch(() => undefined);
   await settled();
-  engine.onAcquire = ({ id }) => engine.queued(id, { position: 2 });
+  engine.onAcquire = ({ id }) => engine.queued(id, { position: 1, nextTickMs: engine.serverNowMs + 300 });
   await first.settle(WHOLE);
-  expect(desk.waiting()).toMatchObject([{ position: 2 }]);
+  expect(desk.waiting()).toMatchObject([{ position: 1 }]);
+  await clock.advance(310);
+  expect(engine.ticks).toBe(1);
 });
 
 test('a push that overtakes the answer of a swap grants the call once', async () => {
@@ -177,6 +180,55 @@ test('a push that overtakes the answer of a swap grants the call once', async ()
   await clock.advance(6000);
   expect(engine.settled.map((each) => each.id)).toEqual([first.id, id]);
   expect(engine.beaten.flatMap(({ leases }) => leases).filter((each) => each.id === id)).toEqual([]);
+});
+
+test('a drain asks for nothing with what it settles', async () => {
+  const { desk, engine } = deskWith(snapshotOf(PATIENT));
+  const first = await admitted(desk);
+  await first.start(never);
+  engine.onAcquire = ({ id }) => engine.queued(id);
+  void desk.admit(CALL, never);
+  await settled();
+  await desk.drain(never);
+  expect(engine.swaps).toEqual([]);
+  expect(engine.settled).toMatchObject([{ id: first.id }]);
+});
+
+test('a swap that is refused for its settlement or its question tells both apart', async () => {
+  const { desk, engine } = narrow();
+  const first = await admitted(desk);
+  const second = admitted(desk);
+  await settled();
+  engine.swap = async () => {
+    throw new AppError('invalid', 'not a settlement');
+  };
+  void first.settle(WHOLE);
+  await second;
+  expect([engine.settleCalls, engine.asked.length]).toEqual([[1], 2]);
+});
+
+test('a raised limit of the pod lets waiting calls in, oldest first', async () => {
+  const { desk, snapshots } = narrow();
+  await admitted(desk);
+  const second = admitMany(desk, 1);
+  const third = admitMany(desk, 1);
+  await settled();
+  snapshots.set(snapshotOf({ ...PATIENT, perAgentConcurrency: 2 }, 8));
+  await settled();
+  expect([second.length, third.length]).toEqual([1, 0]);
+});
+
+test('a caller that has just left gets no turn', async () => {
+  const { desk, engine } = narrow();
+  const first = await admitted(desk);
+  const gone = new AbortController();
+  const left = desk.admit(CALL, gone.signal).catch((error: unknown) => error);
+  const third = admitted(desk);
+  await settled();
+  gone.abort(new Error('gone'));
+  void first.settle(WHOLE);
+  await left;
+  expect(engine.swaps[0]?.next.id).toBe((await third).id);
 });
 
 test('a drain lets calls go that wait for their pod', async () => {

@@ -188,6 +188,37 @@ test('a pushed grant never starts earlier than its call was asked for', async ()
   expect(engine.settled[0]).toMatchObject({ sentAfterMs: 0, firstByteAfterMs: 500 });
 });
 
+test('T2 a pushed grant that was long on its way counts from its grant', async () => {
+  const { engine, admission, id, clock } = await waitingDesk();
+  await clock.advance(3000);
+  engine.pushGrant(id, { grantedAtMs: engine.serverNowMs + 1000 });
+  const first = await admission;
+  if (first.kind !== 'admitted') throw new Error(first.kind);
+  expect(first.lease.ttlMs).toBe(15_000);
+  await first.lease.start(never);
+  first.lease.noteFirstByte();
+  void first.lease.settle(WHOLE);
+  expect(engine.settled[0]).toMatchObject({ sentAfterMs: 0, firstByteAfterMs: 2000 });
+});
+
+test('a call that is queued just after its binding moved asks in the new tree', async () => {
+  const world = patient();
+  const { engine, desk, snapshots } = world;
+  const answer = Promise.withResolvers<void>();
+  engine.onAcquire = async ({ id }) => {
+    await answer.promise;
+    return engine.queued(id);
+  };
+  const admission = desk.admit(CALL, never);
+  await settled();
+  snapshots.set(snapshotOf({ ...PATIENT, treeKey: 'other' }, 8));
+  await settled();
+  engine.onAcquire = ({ id }) => engine.grant(id);
+  answer.resolve();
+  expect(await admission).toMatchObject({ kind: 'admitted' });
+  expect(engine.asked.at(-1)?.generation).toBe(8);
+});
+
 test('a waiting call whose binding moved to another tree asks there', async () => {
   const { engine, admission, id, snapshots } = await waitingDesk();
   snapshots.set(snapshotOf({ ...PATIENT, treeKey: 'other' }, 8));

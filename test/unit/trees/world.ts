@@ -6,7 +6,7 @@ import { createCalendar } from '#operator/trees/calendar.ts';
 import type { CredentialReading } from '#operator/trees/credentials.ts';
 import type { CompiledWorld, CompileInput } from '#operator/trees/terms.ts';
 import type { Catalog } from '#sidecar/catalog/terms.ts';
-import type { NodeConfig, TreeConfig, TreeKey } from '#sidecar/engine/terms.ts';
+import type { NodeConfig, TreeConfig, TreeKey } from '#sidecar/engine/tree-terms.ts';
 
 export const HOUR_MS = 3_600_000;
 const NOW_MS = Date.parse('2026-11-21T10:00:00Z');

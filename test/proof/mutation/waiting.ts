@@ -1,0 +1,202 @@
+/** Mutants of the waiting room: Q1 to Q9, and who hears of it. */
+import { mutants, type Mutant } from './mutant.ts';
+
+export const WAITING: readonly Mutant[] = [
+  ...mutants('no barging', 'acquire', [
+    ['nobody passes who waits', ' and may_go_first(call, request) then', ' then', ['guards-waiting', 'queue'], 'fast'],
+    ['nobody passes who is about to be looked at', 'if #call.wakes > 0 or', 'if', 'guards-waiting'],
+    [
+      'nobody passes the same sub-queue',
+      '#call.wakes > 0 or queue.sub_of(call, request.sub)',
+      '#call.wakes > 0',
+      'guards-waiting',
+    ],
+    [
+      'nobody passes who may be dispatched',
+      "if redis.call('ZCARD', call.keys.runnable) > 0 then return false end",
+      '',
+      'guards-waiting',
+    ],
+    [
+      'nobody passes whose timer is due',
+      "return redis.call('ZCOUNT', call.keys.timers, '-inf', int(call.meta.now_ms)) == 0",
+      'return true',
+      'guards-waiting',
+    ],
+  ]),
+  ...mutants('Q1', 'queue', [
+    ['models of a flow queue apart', '{ flow, request.model }', '{ flow }', 'guards-waiting'],
+    [
+      'attributes of a flow queue apart',
+      'for _, name in ipairs(ATTRIBUTES) do parts[#parts + 1] = request[name] end',
+      '',
+      'guards-waiting',
+    ],
+    [
+      'a fairness key makes a flow',
+      'request.leaf, request.class, request.key',
+      'request.leaf, request.class',
+      'guards-waiting',
+    ],
+    ['owners take turns', 'math.max(flow.round, last + 1)', 'flow.round', 'queue'],
+  ]),
+  ...mutants('Q2', 'queue', [
+    [
+      'who is parked stands by its local tag',
+      'math.max(queue.bottleneck_at(call, x).v, flow.locals[x] or 0)',
+      '0',
+      'queue',
+    ],
+    ['weights make shares', 'math.floor(TAG_SCALE / weight)', 'TAG_SCALE', 'queue'],
+    [
+      'who comes back is not behind virtual time',
+      '  flow.tag = math.max(flow.tag, call.meta.vtime)\n  queue.score_flow',
+      '  queue.score_flow',
+      'guards-waiting',
+    ],
+    ['a new flow starts at virtual time', 'tag = call.meta.vtime, round = 1', 'tag = 0, round = 1', 'guards-waiting'],
+  ]),
+  ...mutants('Q2', 'guard', [
+    ['a grant costs its flow', 'flow.tag = flow.tag + cost', '', 'queue'],
+    ['a grant costs its flow at the bottleneck', 'start, start + cost', 'start, start', 'queue'],
+  ]),
+  ...mutants('Q2', 'dispatch', [
+    [
+      'after a grant the rest stands in line again',
+      'if record and charged then queue.park',
+      'if false then queue.park',
+      'queue',
+    ],
+  ]),
+  ...mutants('Q3', 'check', [
+    ['a full account stops the dispatch', 'return nil, root or best, root ~= nil', 'return nil, best, false', 'queue'],
+    ['a stop of some classes does not', 'failing.unit and failing.all then', 'failing.unit then', 'guards-waiting'],
+  ]),
+  ...mutants('Q3', 'check', [
+    [
+      'who waits for more than the account parks there',
+      'if root and #others > 0 then return nil, best_of(others), false end',
+      '',
+      ['queue-order', 'guards-waiting'],
+    ],
+  ]),
+  ...mutants('Q2', 'dispatch', [
+    [
+      'who was moved in vain goes back',
+      'if call.root_stopped then return_moved(call) end',
+      '',
+      ['queue-order', 'guards-waiting'],
+    ],
+  ]),
+  ...mutants('Q4', 'check', [
+    ['a call that is too late for its deadline is denied', 'if late then return best end', '', 'queue', 'fast'],
+    ['UntilSlot does not wait for a window', "if mode == 'S' and", 'if false and', 'queue'],
+    ['nobody waits for a stop without end', 'if endless then return endless end', '', 'queue'],
+    ['nobody waits for what can never fit', 'if never then return never end', '', 'nodes'],
+    ['a call of mode Reject does not wait', "if mode == 'R' then return best end", '', 'reconfigured'],
+  ]),
+  ...mutants('Q4', 'dispatch', [
+    ['past its deadline a waiter is denied', 'if waiter.deadline <= meta.now_ms then', 'if false then', 'queue'],
+  ]),
+  ...mutants('Q5', 'guard', [
+    [
+      'a passed call is kept free',
+      'if head_fits(call, sub, name, limit) then set_guard(call, x, sub) end',
+      '',
+      'queue',
+    ],
+    [
+      'only what can fit is kept free',
+      'if head_fits(call, sub, name, limit) then set_guard(call, x, sub) end',
+      'set_guard(call, x, sub)',
+      'guards-waiting',
+    ],
+    ['one guard a tree', ' or call.meta.guarded == 1 then return end', ' then return end', 'guards-waiting'],
+    ['the guarded call itself may take', 'not guard or request.head_of == guard.sub', 'not guard', 'queue'],
+    [
+      'a guard ends where it can no longer help',
+      'if x ~= guard.x or not name or not head_fits(call, sub, name, limit) then queue.end_guard',
+      'if false then queue.end_guard',
+      'guards-waiting',
+    ],
+    [
+      'calls that need nothing of the window pass',
+      ' and request.amounts[limit[LIMIT_RESOURCE]] > 0 then\n      local',
+      ' then\n      local',
+      'guards-waiting',
+    ],
+  ]),
+  ...mutants('Q5', 'queue', [
+    ['a guard ends with its call', 'if first == id then queue.end_guard(call, waiter.sub) end', '', 'guards-wakes'],
+  ]),
+  ...mutants('Q7', 'swap', [
+    ['a retry goes to the head of its flow', 'again and place or nil', 'nil', 'queue'],
+    [
+      'a retry of a lease that is gone is over',
+      "if again and settled[1] == 'unknown' then",
+      'if false then',
+      'guards-waiting',
+    ],
+    [
+      'a denied retry is over',
+      "if again and reply and reply[1] == 'denied' then bury(call, id) end",
+      '',
+      'guards-waiting',
+    ],
+    ['a stale retry is over', 'if again then bury(call, id) end\n', '', 'guards-waiting'],
+    ['a draining process may retry', 'elseif not again and is_draining', 'elseif is_draining', 'guards-waiting'],
+    [
+      'a draining process gets nothing new by swap',
+      'elseif not again and is_draining(call, request.owner) then',
+      'elseif false then',
+      'guards-waiting',
+    ],
+  ]),
+  ...mutants('Q8', 'check', [
+    ['class System has half the slots', 'if record.y < most and not turn_of_others', 'if not turn_of_others', 'queue'],
+    [
+      'at one slot the others have their turn',
+      'if record.y < most and not turn_of_others',
+      'if record.y < most',
+      'queue',
+    ],
+    ['only if they could use it', ' and meta.runnable_others > 0', '', 'guards-waiting'],
+  ]),
+  ...mutants('Q9', 'swap', [['a swap asks as a newcomer', 'again and place or nil', 'place', 'guards-waiting']]),
+  ...mutants('bounds', 'acquire', [
+    ['the queue of a leaf is bounded', 'if waiting >= leaf[NODE_QUEUE] then', 'if false then', 'queue'],
+    ['the queue of the account is bounded', 'flow >= account[NODE_QUEUE]', 'false', 'queue'],
+    [
+      'a draining process gets nothing new',
+      'elseif is_draining(call, request.owner) then',
+      'elseif false then',
+      'nodes',
+    ],
+    [
+      'asking again may ask for longer',
+      'math.max(waiter.deadline, deadline_of(call, request))',
+      'waiter.deadline',
+      'guards-waiting',
+    ],
+  ]),
+  ...mutants('bounds', 'dispatch', [
+    ['a silent waiter leaves', '    else\n      queue.leave(call, id, waiter)\n', '    else\n', 'queue'],
+    [
+      'a grant is published',
+      'call.outcomes[id] = reply\n  push(call, waiter.owner, id, reply)',
+      'call.outcomes[id] = reply',
+      'queue',
+    ],
+    ['a denial is published', "'N:' .. id)\n  push(call, waiter.owner, id, reply)", "'N:' .. id)", 'guards-waiting'],
+    [
+      'a denial is kept for the next beat',
+      "redis.call('HSET', call.keys.waiters, 'N:' .. id, pack({ waiter.owner, reply }))",
+      '',
+      'queue',
+    ],
+  ]),
+  ...mutants('bounds', 'beat', [
+    ['a beat keeps a waiter', 'set_heard(call, id, waiter)', '', 'queue'],
+    ['a beat keeps a lease', '  extend(call, id)\n', '', 'leases'],
+  ]),
+];
