@@ -102,10 +102,12 @@ export class AnchoredWindow {
   roll(wall: number): void {
     for (let [current] = this.periods; current; [current] = this.periods) {
       const empty = current.settled + this.held.size === 0;
-      if (!empty && this.periods.length === 1 && wall >= (current.lo ?? Infinity) + this.durationMs)
-        this.#beginNext(current);
       const end = this.endOf(current);
-      if (!empty && (end === null || wall < end)) return;
+      const isOver = end !== null && wall >= end;
+      // After a step of the clock a period may be over before its own start says so: what runs on goes along all the same.
+      const isNextOpen = isOver || wall >= (current.lo ?? Infinity) + this.durationMs;
+      if (!empty && this.periods.length === 1 && isNextOpen) this.#beginNext(current);
+      if (!empty && !isOver) return;
       this.#close(current, empty ? null : end);
     }
   }

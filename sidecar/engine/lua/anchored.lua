@@ -59,11 +59,13 @@ end
 local function roll_anchored(window, wall)
   while window.c do
     local current = window.c
-    if current.k > 0 and not window.n and wall >= current.lo + window.d then begin_next(window, wall) end
     local ended = period_end(current, window.d)
+    local over = ended and wall >= ended
+    -- After a step of the clock a period may be over before its own start says so: what runs on goes along all the same.
+    if current.k > 0 and not window.n and (over or wall >= current.lo + window.d) then begin_next(window, wall) end
     if current.k == 0 then
       close_current(window, nil) -- every call that could have opened it was refunded
-    elseif ended and wall >= ended then
+    elseif over then
       close_current(window, ended)
     else
       return

@@ -98,6 +98,8 @@ export class Callers {
     const call = this.#calls.find((each) => each.request.id === id);
     const isNews = verdict.kind !== 'epoch' && verdict.kind !== 'stale' && (call?.waitsFor ?? owner) === owner;
     if (call && isNews) call.waitsFor = verdict.kind === 'queued' ? owner : null;
+    // Tried again: the lease it had is settled.
+    if (call && verdict.kind === 'queued') call.fence = 0;
     if (verdict.kind === 'granted' || verdict.kind === 'queued') this.learn(verdict.epoch);
     if (verdict.kind === 'epoch') this.#epoch = verdict.epoch;
   }
