@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { GatewayRun, Pair } from './gateway.ts';
 import type { LoadResult } from './load.ts';
-import { RESULTS } from './report.ts';
+import { resultsFolder } from './report.ts';
 
 interface Panel {
   readonly title: string;
@@ -39,7 +39,7 @@ ${legend()}
 ${panels.map((panel, index) => drawPanel(panel, index * PANEL_WIDTH)).join('\n')}
 </svg>
 `;
-  writeFileSync(join(RESULTS, 'gateway.svg'), text);
+  writeFileSync(join(resultsFolder(false), 'gateway.svg'), text);
 }
 
 function legend(): string {

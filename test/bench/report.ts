@@ -1,6 +1,6 @@
 /** What a benchmark run found: printed as a table, written as JSON beside the goals. */
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
+import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 export interface Metric {
@@ -14,7 +14,15 @@ export interface Metric {
   readonly peers: Readonly<Record<string, number>>;
 }
 
-export const RESULTS = join(import.meta.dirname, 'results');
+const RESULTS = join(import.meta.dirname, 'results');
+const TRIALS = join(tmpdir(), 'glmquota-bench-quick');
+
+/** Where results go: those of small sizes beside the project, because nobody should quote them. */
+export function resultsFolder(quick: boolean): string {
+  const folder = quick ? TRIALS : RESULTS;
+  mkdirSync(folder, { recursive: true });
+  return folder;
+}
 
 function meets({ value, goal, better }: Metric): string {
   if (goal === null) return '';
@@ -25,8 +33,13 @@ export function round(value: number): number {
   return Number(value.toPrecision(4));
 }
 
-/** Prints the table and writes `results/<bench>.json`. */
-export function report(bench: string, redisVersion: string, metrics: readonly Metric[]): void {
+export interface Circumstances {
+  readonly redisVersion: string;
+  readonly quick: boolean;
+}
+
+/** Prints the table and writes `<bench>.json`. */
+export function report(bench: string, { redisVersion, quick }: Circumstances, metrics: readonly Metric[]): void {
   for (const metric of metrics) {
     const peers = Object.entries(metric.peers).map(([name, value]) => `${name} ${round(value)}`);
     const goal = metric.goal === null ? '-' : `${metric.better === 'lower' ? '≤' : '≥'} ${metric.goal}`;
@@ -46,6 +59,7 @@ export function report(bench: string, redisVersion: string, metrics: readonly Me
       peers: Object.fromEntries(Object.entries(metric.peers).map(([name, value]) => [name, round(value)])),
     })),
   };
-  mkdirSync(RESULTS, { recursive: true });
-  writeFileSync(join(RESULTS, `${bench}.json`), `${JSON.stringify(document, null, 2)}\n`);
+  const file = join(resultsFolder(quick), `${bench}.json`);
+  writeFileSync(file, `${JSON.stringify(document, null, 2)}\n`);
+  console.log(`written to ${file}`);
 }

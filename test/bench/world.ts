@@ -46,6 +46,8 @@ export interface BenchTree {
 export interface World extends AsyncDisposable {
   readonly redisVersion: string;
   readonly redis: RedisConnection;
+  /** Of Redis, on 127.0.0.1. */
+  readonly port: number;
   /** Origin of the simulator. */
   readonly vendor: string;
   readonly control: SimulatorControl;
@@ -59,6 +61,8 @@ export async function openWorld(trees: readonly TreeOptions[]): Promise<World> {
   const server = stack.use(await startRedis({ config: ['appendonly yes', 'appendfsync everysec'] }));
   const redis = stack.use(connect(server));
   await redis.ready(AbortSignal.timeout(10_000));
+  // Each tree has an engine of its own on this connection, and each listens for its end.
+  redis.redis.setMaxListeners(0);
   const vendor = await startVendor(folder, trees, stack);
   const opened = new Map<string, BenchTree>();
   for (const tree of trees) opened.set(tree.name, await openTree(tree, { folder, server, redis, origin: vendor.url }));
@@ -66,6 +70,7 @@ export async function openWorld(trees: readonly TreeOptions[]): Promise<World> {
   return {
     redisVersion: /redis_version:(\S+)/.exec(await redis.redis.info('server'))?.[1] ?? 'unknown',
     redis,
+    port: server.port,
     vendor: vendor.url,
     control: new SimulatorControl(vendor.controlUrl),
     trees: opened,

@@ -62,6 +62,7 @@ test.concurrent('F5 T3 all sidecars are cut off for longer than TTL: never more 
   await stand.control.release('ever');
   for (const seen of await Promise.all(held)) expect(seen.status).toBe(200);
   await stand.proves(SLOTS);
+  expect(stand.sidecars.flatMap(({ lines }) => lines.filter((line) => line.includes('lease.lost')))).toEqual([]);
 });
 
 /** Redis goes away for all and comes back; what starts in between is up to the policy. */

@@ -98,17 +98,21 @@ local function reap_waiters(call)
     return a[2].seq < b[2].seq
   end)
   local gap = meta.now_ms < meta.no_reap_until
-  for index = 1, math.min(#leaving, WAITER_REAP_BUDGET) do
-    local id, waiter = leaving[index][1], leaving[index][2]
+  local budget = WAITER_REAP_BUDGET
+  for _, each in ipairs(leaving) do
+    local id, waiter = each[1], each[2]
+    if budget == 0 then break end
     if waiter.deadline <= meta.now_ms then
       local path = resolve_path(call, waiter)
       waiter.head_of = waiter.sub
       local failing = path and best_of(check_path(call, path, waiter)) or not path and gone_failing(waiter.leaf)
       deny_waiter(call, id, waiter, failing or waiting_failing(call))
+      budget = budget - 1
     elseif gap then
       redis.call('ZADD', keys.patience, int(math.min(waiter.deadline, meta.no_reap_until)), id)
     else
       queue.leave(call, id, waiter)
+      budget = budget - 1
     end
   end
 end

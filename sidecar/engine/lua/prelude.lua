@@ -96,7 +96,7 @@ local function advance_clock(meta, wall_us, fresh)
   -- Gap guard (rule T3): while the server stood still nobody could beat. Only leases that were alive before the
   -- gap wait, until every owner's next beat is in; one that had expired already is reaped at once.
   if not fresh and meta.now_ms - last_ms > SILENT_MS then
-    if meta.now_ms >= meta.no_reap_until then meta.gap_from = last_ms end
+    meta.gap_from = last_ms
     meta.no_reap_until = meta.now_ms + SILENT_MS
   end
 end

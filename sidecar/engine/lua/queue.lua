@@ -210,7 +210,6 @@ function queue.join(call, id, waiter, flow_name)
   local keys, meta = call.keys, call.meta
   local flow = queue.flow_of(call, flow_name)
   local record = queue.sub_of(call, waiter.sub)
-  if flow.waiting == 0 then flow.tag = math.max(flow.tag, meta.vtime) end
   redis.call('HSET', keys.waiters, id, encode_waiter(waiter))
   redis.call('ZADD', keys.patience, int(math.min(waiter.deadline, waiter.heard + WAITER_TTL_MS)), id)
   redis.call('ZADD', keys.order, 0,

@@ -82,7 +82,7 @@ export async function benchBacklog(section: Section): Promise<Backlog> {
 
 async function contendAt(open: () => Promise<Gate>, plan: ContentionPlan): Promise<Contention> {
   await using gate = await open();
-  return contend(gate, plan);
+  return await contend(gate, plan);
 }
 
 /** One pod a caller, the tenants' quotas of one weight under a team of the account. */

@@ -58,7 +58,7 @@ async function measure({ world, log, quick }: Section, full: string): Promise<Co
     [Symbol.asyncDispose]: async () => undefined,
   };
   const callers = WEIGHTS.length * callersEach;
-  return contend(gate, { callers, slots: SLOTS, serviceMs: SERVICE_MS, warmMs, measureMs });
+  return await contend(gate, { callers, slots: SLOTS, serviceMs: SERVICE_MS, warmMs, measureMs });
 }
 
 function sharesOf(run: Contention): readonly number[] {

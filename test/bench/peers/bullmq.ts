@@ -18,7 +18,8 @@ export async function openBullMq(
   stack.defer(() => queue.close());
   await queue.setGlobalConcurrency(slots);
   const events = new QueueEvents(QUEUE, { connection });
-  // Every waiting caller listens.
+  // Every waiting caller listens to both.
+  queue.setMaxListeners(0);
   events.setMaxListeners(0);
   stack.defer(() => events.close());
   await events.waitUntilReady();

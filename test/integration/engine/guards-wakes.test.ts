@@ -1,6 +1,6 @@
 /** Q6, caller by caller: what wakes who is parked. Each was found missing a test by `test/proof/mutation`. */
 import { expect, test } from 'vitest';
-import type { NodeConfig } from '#sidecar/engine/terms.ts';
+import type { NodeConfig } from '#sidecar/engine/tree-terms.ts';
 import { limit, node, NOTHING, ONE, START_MS } from '#test/support/engine.ts';
 import { useEngine } from './fixture.ts';
 import { SLOT, useOwners } from './waiting-fixture.ts';

@@ -1,6 +1,7 @@
 /** Guards of windows, rates and guarantees (N1 to N6, M1), each found missing a test by `test/proof/mutation`. */
 import { expect, test } from 'vitest';
-import type { LimitConfig, NodeConfig, Verdict } from '#sidecar/engine/terms.ts';
+import type { Verdict } from '#sidecar/engine/terms.ts';
+import type { LimitConfig, NodeConfig } from '#sidecar/engine/tree-terms.ts';
 import { HELD, limit, node, NOTHING, START_MS } from '#test/support/engine.ts';
 import { useEngine } from './fixture.ts';
 import { useOwners } from './waiting-fixture.ts';

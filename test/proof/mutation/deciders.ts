@@ -9,12 +9,12 @@ const configuration: readonly Mutant[] = [
     ['acquire: a path ahead of ours is stale', STALE, 'generation >= tree[TREE_PATH_GENERATION]', 'deciders'],
   ]),
   ...mutants('W1', 'swap', [
-    ['swap: an older path is stale', STALE, 'generation <= tree[TREE_GENERATION]', 'guards'],
-    ['swap: a path ahead of ours is stale', STALE, 'generation >= tree[TREE_PATH_GENERATION]', 'guards'],
+    ['swap: an older path is stale', STALE, 'generation <= tree[TREE_GENERATION]', 'guards.test'],
+    ['swap: a path ahead of ours is stale', STALE, 'generation >= tree[TREE_PATH_GENERATION]', 'guards.test'],
   ]),
   ...mutants('W1', 'configure', [
     ['a deleted node stays while it holds leases', 'record.i == 0 and not running', 'not running', 'deciders'],
-    ['a deleted node stays while its rate waits', ' and (record.tat or 0) <= call.meta.now_us', '', 'guards'],
+    ['a deleted node stays while its rate waits', ' and (record.tat or 0) <= call.meta.now_us', '', 'guards.test'],
   ]),
   ...mutants('W3', 'configure', [
     ['a foreign tree is a conflict', 'tree[1] ~= account[1] or tree[2] ~= account[2]', 'false', 'deciders'],
@@ -66,7 +66,7 @@ const configuration: readonly Mutant[] = [
       'a missing attribute matches unless told to skip',
       "if value == '' then return unset_matches end",
       '',
-      ['nodes', 'guards'],
+      ['nodes', 'guards.test'],
     ],
   ]),
 ];
@@ -74,12 +74,12 @@ const configuration: readonly Mutant[] = [
 const epochs: readonly Mutant[] = [
   ...mutants('W2', 'prelude', [
     ['another server raises the epoch', 'meta.identity ~= identity', 'false', 'deciders', 'fast'],
-    ['a caller ahead of us raises the epoch', 'epoch > call.meta.epoch and', 'false and', 'guards'],
-    ['fences are never repeated after a loss', 'wall_us, wall_us, wall_us', 'wall_us, wall_us, 0', 'guards'],
+    ['a caller ahead of us raises the epoch', 'epoch > call.meta.epoch and', 'false and', 'guards.test'],
+    ['fences are never repeated after a loss', 'wall_us, wall_us, wall_us', 'wall_us, wall_us, 0', 'guards.test'],
   ]),
   ...mutants('W2', 'acquire', [['acquire: the epoch check', 'other_epoch(call, ARGV[4])', 'nil', 'deciders']]),
   ...mutants('W2', 'settle', [['settle: the epoch check', 'other_epoch(call, ARGV[1])', 'nil', 'deciders']]),
-  ...mutants('W2', 'swap', [['swap: the epoch check', 'other_epoch(call, ARGV[1])', 'nil', 'guards']]),
+  ...mutants('W2', 'swap', [['swap: the epoch check', 'other_epoch(call, ARGV[1])', 'nil', 'guards.test']]),
   ...mutants('W2', 'beat', [['beat: the epoch check', 'other_epoch(call, ARGV[2])', 'nil', 'leases']]),
 ];
 
@@ -88,45 +88,50 @@ const once: readonly Mutant[] = [
     ['settle: the fence', 'not lease or lease.f ~= fence', 'not lease', 'deciders', 'fast'],
   ]),
   ...mutants('inv-I5', 'beat', [
-    ['beat: the fence', 'lease.f == fence and ', '', 'guards'],
+    ['beat: the fence', 'lease.f == fence and ', '', 'guards.test'],
     ['beat: the owner', 'lease.f == fence and lease.o == owner', 'lease.f == fence', 'leases'],
-    ['beat: a waiter of somebody else is unknown', 'if waiter.owner ~= owner then return nil end', '', 'guards'],
+    ['beat: a waiter of somebody else is unknown', 'if waiter.owner ~= owner then return nil end', '', 'guards.test'],
     [
       'beat: a grant of somebody else is not told',
       'lease.v == 1 and lease.o == owner then\n    beat_lease',
       'lease.v == 1 then\n    beat_lease',
-      'guards',
+      'guards.test',
     ],
   ]),
   ...mutants('inv-I5', 'register', [
-    ['register: the fence', 'lease.f ~= fence or ', '', 'guards'],
-    ['register: the owner', 'lease.f ~= fence or lease.o ~= owner', 'lease.f ~= fence', 'guards'],
-    ['register: what was settled stays settled', 'elseif not is_done(call, id) then', 'else', 'guards'],
-    ['register: who waits for what it runs leaves', 'if text then queue.leave', 'if false then queue.leave', 'guards'],
+    ['register: the fence', 'lease.f ~= fence or ', '', 'guards.test'],
+    ['register: the owner', 'lease.f ~= fence or lease.o ~= owner', 'lease.f ~= fence', 'guards.test'],
+    ['register: what was settled stays settled', 'elseif not is_done(call, id) then', 'else', 'guards.test'],
+    [
+      'register: who waits for what it runs leaves',
+      'if text then queue.leave',
+      'if false then queue.leave',
+      'guards.test',
+    ],
   ]),
   ...mutants('inv-I5', 'acquire', [
     ['acquire: a lease of another owner', 'lease.v == 1 and lease.o == request.owner', 'lease.v == 1', 'deciders'],
     ['acquire: a waiter of another owner', "if waiter.owner ~= request.owner then return { 'done' } end", '', 'queue'],
-    ['acquire: a denial of another owner', 'not notice or notice[1] ~= owner', 'not notice', 'guards'],
+    ['acquire: a denial of another owner', 'not notice or notice[1] ~= owner', 'not notice', 'guards.test'],
     ['acquire: an id that is over', "if is_done(call, id) then return { 'done' } end", '', 'deciders'],
   ]),
   ...mutants('inv-I5', 'leases', [
     ['an id that ended is remembered', '  bury(call, id)\nend', 'end', 'deciders'],
-    ['what is held is over for everybody', 'not lease or lease.h == 1 or', 'not lease or', 'guards'],
+    ['what is held is over for everybody', 'not lease or lease.h == 1 or', 'not lease or', 'guards.test'],
   ]),
 ];
 
 const numbers: readonly Mutant[] = [
   ...['claim', 'settle', 'swap', 'cancel', 'beat', 'tick', 'govern'].flatMap((name) =>
-    mutants('F1', name, [[`${name} runs when memory is full`, "{ 'allow-oom' }", '{}', 'guards']]),
+    mutants('F1', name, [[`${name} runs when memory is full`, "{ 'allow-oom' }", '{}', 'guards.test']]),
   ),
-  ...mutants('F1', 'register', [['register runs when memory is full', "{ 'allow-oom' }", '{}', 'guards']]),
+  ...mutants('F1', 'register', [['register runs when memory is full', "{ 'allow-oom' }", '{}', 'guards.test']]),
   ...mutants('F1', 'acquire', [
     [
       'acquire stops when memory is full',
       "register('acquire', acquire, {})",
       "register('acquire', acquire, { 'allow-oom' })",
-      'guards',
+      'guards.test',
     ],
   ]),
   ...mutants('L2', 'prelude', [
@@ -137,19 +142,19 @@ const numbers: readonly Mutant[] = [
       'windows',
       'fast',
     ],
-    ['sums stay below 2^53', 'if amount > MAX_AMOUNT then return MAX_AMOUNT end', '', 'guards'],
+    ['sums stay below 2^53', 'if amount > MAX_AMOUNT then return MAX_AMOUNT end', '', 'guards.test'],
   ]),
   ...mutants('L2', 'meters', [
-    ['what lands stays below 2^53', 'math.min(amount, MAX_AMOUNT - window.u)', 'amount', 'guards'],
+    ['what lands stays below 2^53', 'math.min(amount, MAX_AMOUNT - window.u)', 'amount', 'guards.test'],
   ]),
   ...mutants('L2', 'charges', [
     [
       'an anchored reserve stays below 2^53',
       'math.min(amount, MAX_AMOUNT - (window.c and window.c.r or 0))',
       'amount',
-      'guards',
+      'guards.test',
     ],
-    ['a metered reserve stays below 2^53', 'math.min(amount, MAX_AMOUNT - window.r)', 'amount', 'guards'],
+    ['a metered reserve stays below 2^53', 'math.min(amount, MAX_AMOUNT - window.r)', 'amount', 'guards.test'],
   ]),
 ];
 

@@ -9,14 +9,14 @@ export interface Mutant {
   /** Text that is there exactly once. */
   readonly find: string;
   readonly put: string;
-  /** Test files, from the root of the project, the likeliest first. */
+  /** Test files, as `vitest` filters: how their paths begin, from the root of the project. A suite may be split. */
   readonly red: readonly string[];
   /** Part of `npm test`. */
   readonly fast?: true;
 }
 
-/** Short words for the tables: `suite('queue')` is an integration test of the engine, `lua('leases')` a file of it. */
-export const suite = (name: string): string => `test/integration/engine/${name}.test.ts`;
+/** Short words for the tables: `suite('queue')` are integration tests of the engine, `lua('leases')` is a file of it. */
+export const suite = (name: string): string => `test/integration/engine/${name}`;
 export const lua = (name: string): string => `sidecar/engine/lua/${name}.lua`;
 
 /** Mutants of one file and rule: guard, what is there, what is put instead, the suites. */

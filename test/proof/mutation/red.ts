@@ -23,7 +23,7 @@ interface Report {
 /** A Lua error is no proof that a test looks at the guard: it would be red for any nonsense. */
 const LUA_ERROR = /attempt to |user_function:\d|user_script:\d|Error compiling/;
 
-/** Ends at the first red test. Files are of `test/<project>/`. */
+/** Ends at the first red test. Files are of `test/<project>/`; random histories are the same each time. */
 export async function runTests(folder: string, files: readonly string[], signal: AbortSignal): Promise<Result> {
   const report = join(folder, 'report.json');
   rmSync(report, { force: true });
@@ -45,7 +45,7 @@ export async function runTests(folder: string, files: readonly string[], signal:
     if (LUA_ERROR.test(message)) return { kind: 'broken', why: message };
     return { kind: 'red', test: failed.fullName };
   }
-  if (code === 0 && results.length === files.length) return { kind: 'green' };
+  if (code === 0 && results.length >= files.length) return { kind: 'green' };
   return { kind: 'broken', why: results.map(({ message }) => message).join('\n') || output };
 }
 
@@ -62,7 +62,7 @@ async function vitest(folder: string, args: readonly string[], signal: AbortSign
   const child = spawn(join(folder, 'node_modules/.bin/vitest'), args, {
     cwd: folder,
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, GLMQUOTA_TEST_FORM: '' },
+    env: { ...process.env, GLMQUOTA_TEST_FORM: '', GLMQUOTA_SEED: '1', SHRINK: '0' },
     signal,
     killSignal: 'SIGTERM',
   });

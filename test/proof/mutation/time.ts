@@ -8,7 +8,7 @@ export const TIME: readonly Mutant[] = [
   ...mutants('T2', 'claim', [
     ['a claim refuses a lost lease', 'lease and lease.v == 1 and', 'lease and', 'leases', 'fast'],
     ['claim: the fence', ' and lease.f == tonumber(ARGV[2])', '', 'leases'],
-    ['a claim extends', '    extend(call, ARGV[1])\n', '', 'leases'],
+    ['a claim extends', '    extend(call, ARGV[1])\n', '', 'guards-time'],
     ['a claimed lease is known as sent', '    lease.q = 1\n', '', 'leases'],
     ['a claim ends the state not sent', 'note_sent(call, lease)', '', 'guards-time'],
   ]),
@@ -26,12 +26,6 @@ export const TIME: readonly Mutant[] = [
       'if not fresh and meta.now_ms - last_ms > SILENT_MS',
       'if false',
       'leases',
-    ],
-    [
-      'a second gap keeps the start of the first',
-      'if meta.now_ms >= meta.no_reap_until then',
-      'if true then',
-      'guards-time',
     ],
   ]),
   ...mutants('T3', 'leases', [
@@ -111,7 +105,12 @@ export const TIME: readonly Mutant[] = [
       'guards-time',
     ],
     ['a kept place is one of the same sub-queue', 'sub ~= request.sub or ', '', 'guards-time'],
-    ['a kept place is taken once', "redis.call('HDEL', call.keys.waiters, field)", '', 'guards-time'],
+    [
+      'a kept place is taken once',
+      "  redis.call('HDEL', call.keys.waiters, field)\n  redis.call('ZREM', call.keys.patience, field)\n  return round",
+      '  return round',
+      'guards-time',
+    ],
   ]),
   ...mutants('T6', 'leases', [
     ['an aborted call keeps its slot', 'if lease.v == 1 and (hold_ms or 0) > 0 then', 'if false then', 'nodes'],
@@ -155,7 +154,7 @@ export const TIME: readonly Mutant[] = [
       'math.max(meta.epoch + 1, meta.wall_ms)',
       'nodes',
     ],
-    ['a caller ahead of us begins the learning', 'begin_learning(call.meta)', '', 'guards-time'],
+    ['a caller ahead of us begins the learning', 'begin_learning(call.meta)', '', 'guards.test'],
   ]),
   ...mutants('T7', 'leases', [
     ['nothing is granted while learning', 'if epoch ~= meta.epoch then call.learning = true end', '', 'nodes'],

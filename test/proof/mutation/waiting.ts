@@ -54,12 +54,6 @@ export const WAITING: readonly Mutant[] = [
       '  queue.score_flow',
       'guards-waiting',
     ],
-    [
-      'who joins is not behind virtual time',
-      'if flow.waiting == 0 then flow.tag = math.max(flow.tag, meta.vtime) end',
-      '',
-      'guards-waiting',
-    ],
     ['a new flow starts at virtual time', 'tag = call.meta.vtime, round = 1', 'tag = 0, round = 1', 'guards-waiting'],
   ]),
   ...mutants('Q2', 'guard', [
@@ -79,16 +73,32 @@ export const WAITING: readonly Mutant[] = [
       'a full account stops the dispatch',
       'return nil, root or best, root ~= nil',
       'return nil, best, false',
-      'guards-waiting',
+      'queue',
     ],
-    ['a stop of some classes does not', 'failing.unit and failing.all end)', 'failing.unit end)', 'guards-waiting'],
+    ['a stop of some classes does not', 'failing.unit and failing.all then', 'failing.unit then', 'guards-waiting'],
+  ]),
+  ...mutants('Q3', 'check', [
+    [
+      'who waits for more than the account parks there',
+      'if root and #others > 0 then return nil, best_of(others), false end',
+      '',
+      ['queue-order', 'guards-waiting'],
+    ],
+  ]),
+  ...mutants('Q2', 'dispatch', [
+    [
+      'who was moved in vain goes back',
+      'if call.root_stopped then return_moved(call) end',
+      '',
+      ['queue-order', 'guards-waiting'],
+    ],
   ]),
   ...mutants('Q4', 'check', [
     ['a call that is too late for its deadline is denied', 'if late then return best end', '', 'queue', 'fast'],
     ['UntilSlot does not wait for a window', "if mode == 'S' and", 'if false and', 'queue'],
     ['nobody waits for a stop without end', 'if endless then return endless end', '', 'queue'],
     ['nobody waits for what can never fit', 'if never then return never end', '', 'nodes'],
-    ['a call of mode Reject does not wait', "if mode == 'R' then return best end", '', 'queue'],
+    ['a call of mode Reject does not wait', "if mode == 'R' then return best end", '', 'reconfigured'],
   ]),
   ...mutants('Q4', 'dispatch', [
     ['past its deadline a waiter is denied', 'if waiter.deadline <= meta.now_ms then', 'if false then', 'queue'],
@@ -122,7 +132,7 @@ export const WAITING: readonly Mutant[] = [
     ],
   ]),
   ...mutants('Q5', 'queue', [
-    ['a guard ends with its call', 'if first == id then queue.end_guard(call, waiter.sub) end', '', 'guards-waiting'],
+    ['a guard ends with its call', 'if first == id then queue.end_guard(call, waiter.sub) end', '', 'guards-wakes'],
   ]),
   ...mutants('Q7', 'swap', [
     ['a retry goes to the head of its flow', 'again and place or nil', 'nil', 'queue'],
@@ -187,7 +197,7 @@ export const WAITING: readonly Mutant[] = [
       'a denial is kept for the next beat',
       "redis.call('HSET', call.keys.waiters, 'N:' .. id, pack({ waiter.owner, reply }))",
       '',
-      'guards-waiting',
+      'queue',
     ],
   ]),
   ...mutants('bounds', 'beat', [

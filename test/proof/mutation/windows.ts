@@ -171,7 +171,7 @@ export const WINDOWS: readonly Mutant[] = [
       'only sent calls count for a decrease',
       'local sent = record.i - record.z',
       'local sent = record.i',
-      'guards-windows',
+      'guards-time',
     ],
     ['a refused probe changes no limit', 'if not ending.was_probe then', 'if true then', 'nodes'],
   ]),

@@ -45,15 +45,9 @@ export interface SingleStore extends Store {
 export async function openSingle(sidecars: number, options: TestRedisOptions = {}): Promise<SingleStore> {
   await using stack = new AsyncDisposableStack();
   const server = stack.use(await startRedis(options));
-  const links: CuttingProxy[] = [];
-  for (let index = 0; index < sidecars; index++) links.push(stack.use(await startProxy(server.port)));
+  const link = await openLinks(sidecars, server.port, stack);
   const operator = stack.use(await connectOperator(settingsOf(server.url, { caPem: server.ca })));
   const owned = stack.move();
-  const link = (index: number): CuttingProxy => {
-    const found = links[index];
-    if (found === undefined) throw new Error(`no sidecar ${index}`);
-    return found;
-  };
   return {
     server,
     operator,
@@ -63,20 +57,34 @@ export async function openSingle(sidecars: number, options: TestRedisOptions = {
   };
 }
 
-export interface ReplicatedStore extends Store {
-  readonly topology: Replicated;
+async function openLinks(count: number, port: number, stack: AsyncDisposableStack): Promise<SingleStore['link']> {
+  const links: CuttingProxy[] = [];
+  for (let index = 0; index < count; index++) links.push(stack.use(await startProxy(port)));
+  return (index) => {
+    const found = links[index];
+    if (found === undefined) throw new Error(`no sidecar ${index}`);
+    return found;
+  };
 }
 
-/** A master and a replica behind a proxy that can be cut; all go where `topology.front` leads. */
-export async function openReplicated(options: TopologyOptions = {}): Promise<ReplicatedStore> {
+export interface ReplicatedStore extends Store {
+  readonly topology: Replicated;
+  /** Between a sidecar and the front. */
+  link(index: number): CuttingProxy;
+}
+
+/** A master and a replica behind a proxy that can be cut; all go where `topology.front` leads, sidecars by links of their own. */
+export async function openReplicated(sidecars: number, options: TopologyOptions = {}): Promise<ReplicatedStore> {
   await using stack = new AsyncDisposableStack();
   const topology = stack.use(await startReplicated(options));
+  const link = await openLinks(sidecars, topology.front.port, stack);
   const operator = stack.use(await connectOperator(settingsOf(topology.url)));
   const owned = stack.move();
   return {
     topology,
     operator,
-    settings: () => settingsOf(topology.url),
+    link,
+    settings: (index) => settingsOf(`redis://127.0.0.1:${link(index).port}`),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }

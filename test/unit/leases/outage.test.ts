@@ -45,7 +45,7 @@ describe('Closed', () => {
     expect(desk.inFlight).toBe(0);
   });
 
-  test('when nobody waits for Redis any more nobody asks whether it is back', async () => {
+  test('when nobody waits for Redis any more only the beats ask whether it is back', async () => {
     const { engine, desk, clock } = await outage({ policy: 'Closed' });
     const gone = new AbortController();
     const outcome = desk.admit(CALL, gone.signal).catch((error: unknown) => error);
@@ -55,7 +55,8 @@ describe('Closed', () => {
     await clock.advance(1000);
     const { ticks } = engine;
     await clock.advance(10_000);
-    expect(engine.ticks).toBe(ticks);
+    // Two beats or three, each with a second try on a fresh connection.
+    expect(engine.ticks - ticks).toBeLessThanOrEqual(6);
   });
 
   test('a call that waits for a Redis that is no longer its own asks the new one', async () => {
