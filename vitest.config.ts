@@ -25,6 +25,7 @@ export default defineConfig({
           testTimeout: 300_000,
         },
       },
+      { test: { name: 'simulation', include: ['test/simulation/**/*.test.ts'], testTimeout: 600_000 } },
       {
         // Real processes and faults; `npm run proof` runs it at full length.
         test: {

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
 /** Project → why it is slow enough to stand alone. `unit` and `arch` are part of `check`. */
-const PARTS = ['check', 'property', 'integration', 'scripts', 'e2e'] as const;
+const PARTS = ['check', 'property', 'simulation', 'integration', 'scripts', 'e2e'] as const;
 type Part = (typeof PARTS)[number];
 
 interface Tally {

@@ -8,12 +8,16 @@ const root = resolve(import.meta.dirname, '../..');
 const ROOMS: Record<string, { rooms: string[]; packages: string[] }> = {
   'sidecar/base': { rooms: [], packages: ['pino', 'prom-client'] },
   'sidecar/engine': { rooms: ['sidecar/base'], packages: ['ioredis'] },
-  'sidecar/catalog': { rooms: ['sidecar/base', 'sidecar/engine/terms.ts', 'sidecar/leases/terms.ts'], packages: [] },
+  'sidecar/catalog': {
+    rooms: ['sidecar/base', 'sidecar/engine/terms.ts', 'sidecar/engine/tree-terms.ts', 'sidecar/leases/terms.ts'],
+    packages: [],
+  },
   'sidecar/glm': {
     rooms: [
       'sidecar/base',
       'sidecar/catalog/terms.ts',
       'sidecar/engine/terms.ts',
+      'sidecar/engine/tree-terms.ts',
       'sidecar/leases/terms.ts',
       'sidecar/control/terms.ts',
     ],
@@ -23,6 +27,7 @@ const ROOMS: Record<string, { rooms: string[]; packages: string[] }> = {
     rooms: [
       'sidecar/base',
       'sidecar/engine/terms.ts',
+      'sidecar/engine/tree-terms.ts',
       'sidecar/engine/port.ts',
       'sidecar/catalog',
       'sidecar/glm',
@@ -40,6 +45,7 @@ const ROOMS: Record<string, { rooms: string[]; packages: string[] }> = {
       'sidecar/control/terms.ts',
       'sidecar/catalog/terms.ts',
       'sidecar/engine/terms.ts',
+      'sidecar/engine/tree-terms.ts',
     ],
     packages: ['undici', 'prom-client'],
   },
@@ -51,6 +57,7 @@ const ROOMS: Record<string, { rooms: string[]; packages: string[] }> = {
       'sidecar/gates',
       'sidecar/rpc',
       'sidecar/engine/terms.ts',
+      'sidecar/engine/tree-terms.ts',
       'sidecar/engine/port.ts',
       'proto/gen',
     ],
@@ -63,6 +70,7 @@ const ROOMS: Record<string, { rooms: string[]; packages: string[] }> = {
       'sidecar/rpc',
       'sidecar/catalog/terms.ts',
       'sidecar/engine/terms.ts',
+      'sidecar/engine/tree-terms.ts',
       'sidecar/engine/redis-url.ts',
       'proto/gen',
     ],
@@ -70,7 +78,12 @@ const ROOMS: Record<string, { rooms: string[]; packages: string[] }> = {
   },
   'operator/runtime': { rooms: ['sidecar/base'], packages: ['@kubernetes/client-node', 'undici', 'prom-client'] },
   'operator/api': {
-    rooms: ['sidecar/engine/terms.ts', 'sidecar/catalog/terms.ts', 'sidecar/control/terms.ts'],
+    rooms: [
+      'sidecar/engine/terms.ts',
+      'sidecar/engine/tree-terms.ts',
+      'sidecar/catalog/terms.ts',
+      'sidecar/control/terms.ts',
+    ],
     packages: [],
   },
   'operator/trees': {
@@ -112,6 +125,7 @@ const PURE_FILES = [
   'sidecar/engine/model.ts',
   'sidecar/engine/tree.ts',
   'sidecar/engine/terms.ts',
+  'sidecar/engine/tree-terms.ts',
   'sidecar/engine/port.ts',
 ];
 

@@ -3,8 +3,3 @@
  * leaves out is told to `left-out.ts`, so that it can be printed.
  */
 export const isFull = process.env['GLMQUOTA_PROOF'] === 'full';
-
-/** A length that the short form cuts. */
-export function lasting(shortMs: number, fullMs: number): number {
-  return isFull ? fullMs : shortMs;
-}

@@ -205,10 +205,6 @@ local function remember_uses(call, nodes, remembered)
   end
 end
 
-local function in_chunks(items, size, visit)
-  for first = 1, #items, size do visit(unpack(items, first, math.min(first + size - 1, #items))) end
-end
-
 local function path_text(config)
   return table.concat(config[NODE_PATH], '\n')
 end

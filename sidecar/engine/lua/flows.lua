@@ -112,6 +112,6 @@ function queue.save(call)
   for id, record in pairs(call.bottlenecks) do
     put('B:', id, record, function(b) return struct.pack(BOTTLENECK_FORMAT, b.v, b.first, b.bypass, b.tag, b.birth) end)
   end
-  if #fields > 0 then redis.call('HSET', keys.flows, unpack(fields)) end
-  if #gone > 0 then redis.call('HDEL', keys.flows, unpack(gone)) end
+  in_chunks(fields, 1000, function(...) redis.call('HSET', keys.flows, ...) end)
+  in_chunks(gone, 1000, function(...) redis.call('HDEL', keys.flows, ...) end)
 end

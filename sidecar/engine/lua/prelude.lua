@@ -17,6 +17,11 @@ local function saturate(amount)
   return amount
 end
 
+-- A call of Lua takes some thousand values at most.
+local function in_chunks(items, size, visit)
+  for first = 1, #items, size do visit(unpack(items, first, math.min(first + size - 1, #items))) end
+end
+
 local function keys_of(KEYS)
   return {
     meta = KEYS[1], nodes = KEYS[2], leases = KEYS[3], expiries = KEYS[4],

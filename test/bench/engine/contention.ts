@@ -16,6 +16,8 @@ export interface ContentionPlan {
   readonly measureMs: number;
   /** Read at both ends of the measured stretch. */
   readonly sample?: () => Promise<number>;
+  /** Peers may leave callers waiting for ever; default: that is an error. */
+  readonly mayStall?: boolean;
 }
 
 interface Span {
@@ -32,12 +34,18 @@ export interface Contention {
   readonly spans: readonly Span[];
   /** By how much the sample grew. */
   readonly sampled: number;
+  /** All callers got their last turn. */
+  readonly isServed: boolean;
 }
+
+/** After the measured stretch every caller has one more turn to wait for. */
+const DRAIN_MS = 20_000;
+const pending = Promise.withResolvers<never>().promise;
 
 /** Each caller comes again as soon as it was served, until the time is over. */
 export async function contend(gate: Gate, plan: ContentionPlan): Promise<Contention> {
   const spans: Span[] = [];
-  const { callers, serviceMs, warmMs, measureMs, sample = async () => 0 } = plan;
+  const { callers, serviceMs, warmMs, measureMs, sample = async () => 0, mayStall = false } = plan;
   let isOver = false;
   const work = async (caller: number): Promise<void> => {
     const startMs = performance.now();
@@ -47,7 +55,7 @@ export async function contend(gate: Gate, plan: ContentionPlan): Promise<Content
   const call = async (caller: number): Promise<void> => {
     while (!isOver) await gate.run(caller, () => work(caller));
   };
-  const measure = async (): Promise<Omit<Contention, 'plan' | 'spans'>> => {
+  const measure = async (): Promise<Omit<Contention, 'plan' | 'spans' | 'isServed'>> => {
     await delay(warmMs);
     const before = await sample();
     const fromMs = performance.now();
@@ -57,8 +65,15 @@ export async function contend(gate: Gate, plan: ContentionPlan): Promise<Content
     isOver = true;
     return { fromMs, toMs, sampled: after - before };
   };
-  const [measured] = await Promise.all([measure(), ...Array.from({ length: callers }, (_, caller) => call(caller))]);
-  return { plan, spans, ...measured };
+  const calling = Promise.all(Array.from({ length: callers }, (_, caller) => call(caller)));
+  const broken = calling.then(() => pending);
+  const measured = await Promise.race([measure(), broken]);
+  const isServed = await Promise.race([calling.then(() => true), delay(DRAIN_MS, false, { ref: false })]);
+  // They never come back, or come back to a gate that is closed: what was measured stands all the same.
+  calling.catch(() => undefined);
+  broken.catch(() => undefined);
+  if (!isServed && !mayStall) throw new Error(`callers were not served within ${DRAIN_MS / 1000} s`);
+  return { plan, spans, isServed, ...measured };
 }
 
 /** Share of the slots' time in which work was done. */

@@ -23,6 +23,9 @@ export async function openBottleneck(
       clientOptions: { host: '127.0.0.1', port, protocol: 2 },
       clearDatastore: caller === 0,
       timeout: STATE_MS,
+      // A client that was silent for ten seconds is dropped, and cannot come back on Redis 7, whose error has a prefix that
+      // the library does not expect (`ERR UNKNOWN_CLIENT`): its callers would wait for ever.
+      clientTimeout: STATE_MS,
     });
     limiter.on('error', (error: Error) => console.error(`bottleneck: ${error.message}`));
     await limiter.ready();

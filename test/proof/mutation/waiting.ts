@@ -69,12 +69,7 @@ export const WAITING: readonly Mutant[] = [
     ],
   ]),
   ...mutants('Q3', 'check', [
-    [
-      'a full account stops the dispatch',
-      'return nil, root or best, root ~= nil',
-      'return nil, best, false',
-      'queue',
-    ],
+    ['a full account stops the dispatch', 'return nil, root or best, root ~= nil', 'return nil, best, false', 'queue'],
     ['a stop of some classes does not', 'failing.unit and failing.all then', 'failing.unit then', 'guards-waiting'],
   ]),
   ...mutants('Q3', 'check', [

@@ -43,27 +43,3 @@ export function firstReaching(steps: readonly Step[], count: number, fromMs: num
   if (countAt(steps, fromMs) >= count) return fromMs;
   return steps.find((step) => step.atMs >= fromMs && step.count >= count)?.atMs ?? null;
 }
-
-export interface WindowUse {
-  readonly opensMs: number;
-  readonly calls: number;
-}
-
-/**
- * Windows of the vendor's kind over calls it took: each opens with the first of them that begins (`Arrival`) or ends
- * (`End`) when none is open, and lasts `durationMs`. A call belongs to the window in which it counts.
- */
-export function windowsOf(
-  accepted: readonly Interval[],
-  durationMs: number,
-  countedAt: 'Arrival' | 'End',
-): readonly WindowUse[] {
-  const moments = accepted.map(({ startMs, endMs }) => (countedAt === 'Arrival' ? startMs : endMs));
-  const windows: { opensMs: number; calls: number }[] = [];
-  for (const atMs of moments.toSorted((a, b) => a - b)) {
-    const last = windows.at(-1);
-    if (last === undefined || atMs >= last.opensMs + durationMs) windows.push({ opensMs: atMs, calls: 1 });
-    else last.calls += 1;
-  }
-  return windows;
-}
