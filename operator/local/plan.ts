@@ -33,14 +33,27 @@ export interface PlanInput {
   readonly nowMs: number;
 }
 
-/**
- * Compiles the objects as the operator does and chooses the quota. Grants between quotas hold as on a cluster; who may
- * bind is not asked, since whoever runs this can read the key. Every origin the Secrets name is allowed.
- */
+/** Chooses the quota to run for. */
 export function planLocal(input: PlanInput): LocalDecision {
-  const { objects } = input;
+  const compiled = compileLocal(input);
+  if (!compiled.ok) return compiled;
+  const { world, catalogs } = compiled;
+  const chosen = choose(world, input.quota);
+  if (typeof chosen === 'string') return { ok: false, problems: [chosen] };
+  return decide(world, chosen, { catalogs, objects: input.objects });
+}
+
+export type LocalCompilation =
+  | { readonly ok: true; readonly world: CompiledWorld; readonly catalogs: ReadonlyMap<string, Catalog> }
+  | { readonly ok: false; readonly problems: readonly string[] };
+
+/**
+ * Compiles the objects as the operator does. Grants between quotas hold as on a cluster; who may bind is not asked, since
+ * whoever runs this can read the key. Every origin the Secrets name is allowed.
+ */
+export function compileLocal({ objects, shipped, calendar, nowMs }: Omit<PlanInput, 'quota'>): LocalCompilation {
   if (objects.problems.length > 0) return { ok: false, problems: objects.problems };
-  const { catalogs, problems } = usableCatalogs(objects.catalogs, input.shipped);
+  const { catalogs, problems } = usableCatalogs(objects.catalogs, shipped);
   if (problems.length > 0) return { ok: false, problems };
   const world = compileTrees({
     accounts: objects.accounts,
@@ -51,13 +64,11 @@ export function planLocal(input: PlanInput): LocalDecision {
     namespaces: objects.namespaces,
     allowedOrigins: ['*'],
     previous: new Map(),
-    calendar: input.calendar,
-    nowMs: input.nowMs,
+    calendar,
+    nowMs,
     operatorNamespace: null,
   });
-  const chosen = choose(world, input.quota);
-  if (typeof chosen === 'string') return { ok: false, problems: [chosen] };
-  return decide(world, chosen, { catalogs, objects });
+  return { ok: true, world, catalogs };
 }
 
 function usableCatalogs(

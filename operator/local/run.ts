@@ -1,10 +1,7 @@
 /** Local mode from files to a running sidecar. */
-import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { text as readAll } from 'node:stream/consumers';
-import { parseGlmCatalog, type GlmCatalog } from '../api/v1alpha1/glmcatalog.ts';
-import { readShippedCatalog } from '../controllers/glmcatalog/shipped.ts';
 import { agentEnvironment } from '../trees/agent-environment.ts';
 import { createCalendar } from '../trees/calendar.ts';
 import { objectId } from '../trees/names.ts';
@@ -20,8 +17,9 @@ import { ENGINE_VERSION } from '../../sidecar/engine/library.ts';
 import type { LocalOptions } from './arguments.ts';
 import type { LocalConfig } from './config.ts';
 import { configureTree, keepConfigured } from './configure.ts';
-import { readDocuments, type LocalFile } from './documents.ts';
+import { readDocuments } from './documents.ts';
 import { renderExports } from './environment.ts';
+import { readLocalFile, shippedCatalog } from './files.ts';
 import { planLocal, type LocalPlan } from './plan.ts';
 import { startRedisServer, type LocalRedis } from './redis-server.ts';
 import { startSidecar, type LocalSidecar } from './sidecar.ts';
@@ -89,28 +87,6 @@ async function decide(options: LocalOptions, world: LocalWorld): Promise<LocalPl
   });
   if (!decision.ok) throw new AppError('invalid', decision.problems.join('\n'));
   return decision.plan;
-}
-
-async function readLocalFile(name: string): Promise<LocalFile> {
-  try {
-    return name === '-'
-      ? { name: 'standard input', text: await readAll(process.stdin) }
-      : { name, text: await readFile(name, 'utf8') };
-  } catch (cause) {
-    throw new AppError('invalid', `${name}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
-  }
-}
-
-function shippedCatalog(): GlmCatalog {
-  const { spec } = readShippedCatalog();
-  const parsed = parseGlmCatalog({
-    apiVersion: 'glmquota.io/v1alpha1',
-    kind: 'GLMCatalog',
-    metadata: { name: 'default' },
-    spec,
-  });
-  if (!parsed.ok) throw new AppError('internal', 'the shipped catalog is wrong');
-  return parsed.value;
 }
 
 interface PrivateFolder extends AsyncDisposable {

@@ -101,6 +101,10 @@ const ROOMS: Record<string, { rooms: string[]; packages: string[] }> = {
     packages: ['prom-client'],
   },
   'operator/local': { rooms: ['@operator', 'sidecar/control', 'operator/controllers'], packages: ['*'] },
+  'operator/ledger': {
+    rooms: ['operator/local', 'operator/trees', 'operator/api', 'sidecar/base', 'sidecar/engine'],
+    packages: [],
+  },
 };
 
 /** What every acting room of the operator may import. */
