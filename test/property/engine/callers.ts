@@ -94,14 +94,18 @@ export class Callers {
     });
   }
 
-  hear({ id, owner }: AcquireRequest, verdict: Verdict): void {
-    const call = this.#calls.find((each) => each.request.id === id);
-    const isNews = verdict.kind !== 'epoch' && verdict.kind !== 'stale' && (call?.waitsFor ?? owner) === owner;
-    if (call && isNews) call.waitsFor = verdict.kind === 'queued' ? owner : null;
-    // Tried again: the lease it had is settled.
-    if (call && verdict.kind === 'queued') call.fence = 0;
+  hear(request: AcquireRequest, verdict: Verdict): void {
     if (verdict.kind === 'granted' || verdict.kind === 'queued') this.learn(verdict.epoch);
     if (verdict.kind === 'epoch') this.#epoch = verdict.epoch;
+    else if (verdict.kind !== 'stale') this.#heardFor(request, verdict.kind === 'queued');
+  }
+
+  #heardFor({ id, owner }: AcquireRequest, isQueued: boolean): void {
+    const call = this.#calls.find((each) => each.request.id === id);
+    if (!call) return;
+    if ((call.waitsFor ?? owner) === owner) call.waitsFor = isQueued ? owner : null;
+    // Tried again: the lease it had is settled.
+    if (isQueued) call.fence = 0;
   }
 
   hearBeat(reply: BeatReply): void {
