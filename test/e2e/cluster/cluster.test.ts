@@ -61,6 +61,8 @@ test('a pod reaches another and itself through a Service by name, and this machi
   const server: Server = createServer((_, response) => response.end('machine'));
   await new Promise<void>((resolve) => server.listen(0, cluster.hostAddress, resolve));
   try {
+    // A Service is carried to the nodes and to DNS after it was made: readiness of the pods does not wait for that.
+    await waitFor('the Service', async () => (await inPod('second', fetchText('http://web'))) === 'first');
     for (const name of ['web', 'web.default', 'web.default.svc.cluster.local'])
       expect(await inPod('second', fetchText(`http://${name}`))).toBe('first');
     expect(await inPod('first', fetchText('http://web'))).toBe('first');
