@@ -6,6 +6,7 @@ export const DAY_MS = 86_400_000;
 /** What a call of the tests may put out, in tokens: its reservation and its answer are the same, so that amounts come out even. */
 export const OUTPUT_TOKENS = 10;
 const PLENTY = 1000;
+export const QUOTA = 'quota:team/a';
 
 export interface RivalOptions extends WorldOptions {
   /** Default: 1. */
@@ -24,7 +25,7 @@ export async function open({ sidecars = 1, account, quota, slots = PLENTY, ...re
     nodes: (node) => ({
       ...node,
       ...(node.name === 'account' ? { concurrency: slots, ...account } : {}),
-      ...(node.name.startsWith('quota:') ? quota : {}),
+      ...(node.name === QUOTA ? quota : {}),
     }),
     ...rest,
   });

@@ -1,7 +1,7 @@
 /** Rivals' races: many callers ask at the same moment. Numbers are those of `RIVALS.md`. */
 import { expect, test } from 'vitest';
 import { NOTHING } from '#test/integration/sidecar/world.ts';
-import { accepted, billed, call, daily, mostAtOnce, open, statuses, together, withVendor } from './fixture.ts';
+import { accepted, billed, call, daily, mostAtOnce, open, QUOTA, statuses, together, withVendor } from './fixture.ts';
 
 test('rival 1: calls that start together do not all pass before the first has settled', async () => {
   await using world = await open({ quota: { limits: [daily('OutputTokens', 20)] } });
@@ -52,7 +52,7 @@ test('rival 17: a budget does not grow with the number of replicas', async () =>
   expect(statuses(await together(world, 30))).toEqual({ 200: 6, 429: 24 });
   // Each replica says so by itself, not only the one that spent most.
   const told = await Promise.all([0, 1, 2].map((by) => call(world, { by })));
-  expect(told.map(({ deniedBy }) => deniedBy)).toEqual(Array.from({ length: 3 }, () => 'quota:team/a/daily'));
+  expect(told.map(({ deniedBy }) => deniedBy)).toEqual(Array.from({ length: 3 }, () => `${QUOTA}/daily`));
   expect(await accepted(world)).toBe(6);
 });
 
