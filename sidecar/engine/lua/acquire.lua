@@ -144,8 +144,9 @@ end
 -- Decides on a call that was never seen. A reply, or the waiter it became.
 local function decide(call, id, request, path, first)
   request.class = math.max(request.class, path.class)
-  request.flow, request.sub = queue.names_of(request)
   local found = check_path(call, path, request)
+  -- Whoever is served at once where nobody waits needs no name in the queue.
+  if #found > 0 or call.meta.waiting > 0 then request.flow, request.sub = queue.names_of(request) end
   if #found == 0 and may_go_first(call, request) then return grant_now(call, id, request, path) end
   local failing, root
   if #found > 0 then
