@@ -123,10 +123,13 @@ export async function runProgram(
 
 function show(from: Readable, to: Writable, leftOut: string[]): void {
   from.on('data', (chunk: Buffer) => to.write(chunk));
-  createInterface({ input: from }).on('line', (line) => {
-    const said = /^\s*left out: (.+)$/.exec(stripVTControlCharacters(line))?.[1];
-    if (said !== undefined) leftOut.push(said.trim());
-  });
+  createInterface({ input: from }).on('line', (line) => leftOut.push(...leftOutIn(line)));
+}
+
+/** What a line `left out: … (npm run proof runs it)` names; nothing for other lines. */
+export function leftOutIn(line: string): readonly string[] {
+  const said = /^\s*left out: (.+?)(?: \(npm run proof runs \w+\))?\s*$/.exec(stripVTControlCharacters(line))?.[1];
+  return said === undefined ? [] : [said];
 }
 
 /** Stops a run when its process is told to end. */

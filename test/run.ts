@@ -15,6 +15,7 @@ import {
   summed,
 } from './parts.ts';
 import type { Surroundings } from './parts.ts';
+import { runMutants } from './proof/mutation/part.ts';
 
 async function runChecks(surroundings: Surroundings): Promise<Outcome> {
   const { code, leftOut } = await runProgram('node', ['test/check.ts', '--without-tests'], surroundings);
@@ -38,6 +39,11 @@ const PARTS: readonly Part[] = [
     'what must hold for random input; the engine beside its model',
     'property: nine tenths of the random histories, and seeds other than the fixed one',
   ),
+  {
+    name: 'mutation',
+    what: "some of the engine's guards taken away, one at a time: a test must see it",
+    run: (of) => runMutants(of, { fast: true }),
+  },
   project('simulation', 'sidecars, network and Redis from one seed'),
   project('integration', 'each part with real neighbours'),
   project('scripts', "the engine's suites with scripts in place of functions"),

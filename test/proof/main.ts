@@ -4,26 +4,24 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { chosenParts, endWith, type Outcome, type Part, runParts, runProjects, stopSignal, summed } from '../parts.ts';
 import type { Surroundings } from '../parts.ts';
-import { checkMutants } from './mutation/check.ts';
+import { runMutants } from './mutation/part.ts';
 import { printTable, writeFaults } from './report.ts';
 
 const FULL = { GLMQUOTA_PROOF: 'full' };
 const NO_TIMEOUT = { testTimeoutMs: 0 };
 /** Of each class of faults. */
 const SIMULATED_SEEDS = 2000;
+/** Of npm test, with more connections. */
+const STORM = 'test/integration/engine/connection-storm';
 
 async function proveFaults(surroundings: Surroundings): Promise<Outcome> {
   const rows = join(surroundings.folder, 'rows');
   mkdirSync(rows);
   const env = { ...FULL, GLMQUOTA_PROOF_ROWS: rows };
-  const outcome = await runProjects(['proof'], { ...surroundings, ...NO_TIMEOUT, env });
+  const proofs = await runProjects(['proof'], { ...surroundings, ...NO_TIMEOUT, env });
+  const outcome = summed([proofs, await runProjects(['integration'], { ...surroundings, env: FULL, files: [STORM] })]);
   writeFaults(rows, outcome);
   return outcome;
-}
-
-async function proveMutants({ signal }: Surroundings): Promise<Outcome> {
-  const { killed, failed } = await checkMutants({ signal, log: (line) => console.log(line) });
-  return { passed: killed, failed, leftOut: [] };
 }
 
 const PARTS: readonly Part[] = [
@@ -45,7 +43,7 @@ const PARTS: readonly Part[] = [
   {
     name: 'mutation',
     what: 'every guard of the engine taken away, one at a time: a test must see it',
-    run: proveMutants,
+    run: (of) => runMutants(of),
   },
   {
     name: 'rivals',
