@@ -40,6 +40,7 @@ export function faultOf(citation: string): string | null {
   if (!existsSync(join(ROOT, file))) return `${citation}: there is no ${file}`;
   const name = citation.slice(at + ' › '.length);
   const wanted = name.replace(/ ?…$/, '');
+  if (wanted.length < 2) return `${citation}: names no test`;
   const found = testsIn(read(file)).some((each) => (name.endsWith('…') ? each.startsWith(wanted) : each === name));
   return found ? null : `${citation}: no test of that name in ${file}`;
 }
