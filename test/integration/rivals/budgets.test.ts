@@ -11,6 +11,7 @@ import {
   OUTPUT_TOKENS,
   QUOTA,
   statuses,
+  type Told,
   together,
   withVendor,
 } from './fixture.ts';
