@@ -32,6 +32,7 @@ export const LUA_FILES = [
   'leases',
   'check',
   'flows',
+  'lines',
   'queue',
   'guard',
   'dispatch',

@@ -2,7 +2,7 @@
 import { ENGINE_CONSTANTS } from './constants.ts';
 import { bestOf, denialOf, failing, refuseOrWait, type Failing } from './model-check.ts';
 import { grantWaiter, reviewGuard } from './model-grant.ts';
-import { compare, cursorOf, type SubQueue, type Waiter, type Wake } from './model-queue.ts';
+import { compare, type SubQueue, type Waiter, type Wake } from './model-queue.ts';
 import type { ModelTree } from './model-tree.ts';
 
 const { DISPATCH_BUDGET, NOTICE_MS, WAITER_REAP_BUDGET, WAITER_TTL_MS } = ENGINE_CONSTANTS;
@@ -55,9 +55,9 @@ export function dispatch(tree: ModelTree): Left {
 /** Who cannot be served yet waits where it was, so that each bottleneck lets out one by one, in its own order. */
 function returnMoved(tree: ModelTree): void {
   const { room } = tree;
-  for (const { x, cursor, moved } of room.wakes) {
+  for (const { x, moved } of room.wakes) {
     if (!moved) continue;
-    room.park(moved, x, cursor?.tag);
+    room.park(moved, x, { keepsPlace: true });
     reviewGuard(tree, moved);
   }
 }
@@ -78,9 +78,9 @@ function feed({ room }: ModelTree): void {
   for (const wake of room.wakes) {
     if (wake.moved) continue;
     const { cursor } = wake;
-    const next = room.parkedAt(wake.x).find((sub) => cursor === null || compare(cursorOf(sub), cursor) > 0);
+    const next = room.parkedAt(wake.x).find((sub) => cursor === null || compare(room.cursorOf(sub, wake.x), cursor) > 0);
     if (next) {
-      Object.assign(wake, { cursor: cursorOf(next), moved: next });
+      Object.assign(wake, { cursor: room.cursorOf(next, wake.x), moved: next });
       room.makeRunnable(next);
     } else {
       room.wakes = room.wakes.filter((each) => each !== wake);

@@ -248,7 +248,7 @@ export class Model {
 
   #standing(waiter: Waiter): { readonly position: number; readonly etaMs: number | null } {
     const { room, now } = this.tree;
-    const atMs = room.timers.get(room.subs.get(waiter.sub)?.parked?.x ?? '');
+    const atMs = room.timers.get(room.subs.get(waiter.sub)?.x ?? '');
     return { position: room.positionOf(waiter), etaMs: atMs === undefined ? null : Math.max(0, atMs - now.logicalMs) };
   }
 }

@@ -122,8 +122,8 @@ function resumeRoom(room: WaitingRoom, meta: MetaRecord, checkpoint: Checkpoint)
   resumeKept(room, checkpoint);
   resumeFlows(room, checkpoint);
   for (const [x, bytes] of checkpoint.named('f', 'B:')) {
-    const { v, first, bypass, tag, birth } = decodeBottleneck(bytes);
-    const cursor = birth < 0 ? null : { tag, birth };
+    const { v, first, bypass, ...at } = decodeBottleneck(bytes);
+    const cursor = at.birth < 0 ? null : at;
     room.bottlenecks.set(x, { time: v, first: first < 0 ? null : first, bypassed: bypass, cursor });
   }
   for (const [x, atMs] of checkpoint.scores('t')) room.timers.set(x, atMs);
@@ -144,9 +144,9 @@ function resumeFlows(room: WaitingRoom, checkpoint: Checkpoint): void {
     room.flows.get(flow)?.turns.set(owner, Number(round));
   }
   for (const [name, bytes] of checkpoint.named('f', 'S:')) {
-    const { birth, flow: of, tag, x } = decodeSub(bytes);
+    const { birth, flow: of, x } = decodeSub(bytes);
     const flow = room.flows.get(of);
-    if (flow) room.subs.set(name, { name, birth, flow, parked: x === '' ? null : { x, tag } });
+    if (flow) room.subs.set(name, { name, birth, flow, x: x === '' ? null : x });
   }
 }
 

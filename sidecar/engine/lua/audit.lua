@@ -110,7 +110,7 @@ local function recount_waiters(call, counts, stored)
     add(stored, sub, 'waiting', record and record.waiting or 0)
     add(counts, sub, 'waiting', count)
     add(counts, sub, 'places', 1)
-    add(stored, sub, 'places', record and (record.x ~= '' and 1 or 0) + (record.seq >= 0 and 1 or 0) or 0)
+    add(stored, sub, 'places', record and record.seq >= 0 and 1 or 0)
   end
 end
 

@@ -134,13 +134,12 @@ local function feed(call)
     if wake.sub then
       index = index + 1
     else
-      local from = wake.tag < 0 and '[' .. wake.x .. '\0'
-        or '[' .. table.concat({ wake.x, digits(wake.tag), digits(wake.birth) }, '\0') .. '\1'
-      local member = redis.call('ZRANGEBYLEX', call.keys.parked, from, '(' .. wake.x .. '\1', 'LIMIT', 0, 1)[1]
-      if member then
-        local sub = string.sub(member, #wake.x + 36)
+      local sub = queue.next_at(call, wake)
+      if sub then
         local record = queue.sub_of(call, sub)
-        wake.tag, wake.birth, wake.sub = record.tag, record.birth, sub
+        local flow = queue.flow_of(call, record.flow)
+        wake.tag, wake.birth, wake.round, wake.seq = flow.locals[wake.x], flow.birth, record.round, record.seq
+        wake.sub = sub
         queue.make_runnable(call, sub, record)
         index = index + 1
       else
@@ -240,7 +239,7 @@ end
 local function return_moved(call)
   for _, wake in ipairs(call.wakes) do
     local record = wake.sub and queue.sub_of(call, wake.sub)
-    if record then queue.park(call, wake.sub, record, wake.x, wake.tag) end
+    if record then queue.park(call, wake.sub, record, wake.x, true) end
   end
 end
 
@@ -266,8 +265,7 @@ local function dispatch(call)
   for _, wake in ipairs(call.wakes) do
     redis.call('ZADD', call.keys.timers, int(call.meta.now_ms), wake.x)
     if left then
-      local bottleneck = queue.bottleneck_of(call, wake.x)
-      bottleneck.tag, bottleneck.birth = wake.tag, wake.birth
+      queue.copy_cursor(wake, queue.bottleneck_of(call, wake.x))
     end
   end
 end

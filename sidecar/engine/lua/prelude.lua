@@ -32,7 +32,7 @@ local function keys_of(KEYS)
     flows = KEYS[11],    -- hash: F:flow, S:sub-queue, B:bottleneck
     runnable = KEYS[12], -- zset: birth and flow → tag
     heads = KEYS[13],    -- zset (lex): flow, round, seq, sub-queue of what may be dispatched
-    parked = KEYS[14],   -- zset (lex): bottleneck, local tag, birth, sub-queue
+    parked = KEYS[14],   -- zset (lex): see lines.lua
     timers = KEYS[15],   -- zset: bottleneck → when to look again
     holds = KEYS[16],    -- zset: settled lease → when its slots come free
     ledger = KEYS[17],   -- stream
