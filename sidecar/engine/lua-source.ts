@@ -33,6 +33,7 @@ export const LUA_FILES = [
   'check',
   'flows',
   'lines',
+  'turns',
   'queue',
   'guard',
   'dispatch',

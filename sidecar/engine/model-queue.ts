@@ -3,6 +3,7 @@
  * each kind of call; a sub-queue whose head does not fit is parked at its bottleneck X until X is woken. Pure.
  */
 import { createHash } from 'node:crypto';
+import { ENGINE_CONSTANTS } from './constants.ts';
 import { SYSTEM_X } from './model-check.ts';
 import { ATTRIBUTES } from './model-path.ts';
 import { type AcquireRequest, type Denied, type Grant } from './terms.ts';
@@ -18,7 +19,8 @@ export interface Waiter {
   readonly round: number;
   readonly seq: number;
   deadlineMs: number;
-  heardMs: number;
+  /** When it ends without another sign of life. */
+  endsMs: number;
 }
 
 export interface Flow {
@@ -28,8 +30,8 @@ export interface Flow {
   /** Virtual time at which its next grant starts. */
   tag: number;
   round: number;
-  /** Owner → its latest round. */
-  readonly turns: Map<string, number>;
+  /** Owner → its latest round, as long as one of its calls may wait. */
+  readonly turns: Map<string, Turn>;
   /** X → virtual time there at which its next grant starts: its place among the flows that are parked there. */
   readonly local: Map<string, number>;
 }
@@ -69,6 +71,11 @@ export interface Wake {
   cursor: Cursor | null;
   /** The sub-queue that was moved from it last and was not looked at yet. */
   moved: SubQueue | null;
+}
+
+export interface Turn {
+  readonly round: number;
+  readonly untilMs: number;
 }
 
 interface Kept<T> {
@@ -249,6 +256,11 @@ export class WaitingRoom {
     const kept = this.notices.get(id);
     return kept && kept.value.owner === owner && nowMs < kept.untilMs ? kept.value.denial : null;
   }
+}
+
+/** A sign of life of whoever asked for it. */
+export function hear(waiter: Waiter, { logicalMs }: { readonly logicalMs: number }): void {
+  waiter.endsMs = Math.min(waiter.deadlineMs, logicalMs + ENGINE_CONSTANTS.WAITER_TTL_MS);
 }
 
 export const compare = (a: Cursor, b: Cursor): number =>

@@ -204,7 +204,6 @@ const WAITER_TEXTS = [
 export type WaiterRecord = Readonly<Record<(typeof WAITER_TEXTS)[number], string>> & {
   readonly class: number;
   readonly deadline: number;
-  readonly heard: number;
   readonly round: number;
   readonly seq: number;
   readonly longest: number;
@@ -219,9 +218,9 @@ export function decodeWaiter(bytes: Buffer): WaiterRecord {
     string
   >;
   const priority = struct.byte();
-  const [deadline = 0, heard = 0, round = 0, seq = 0, , longest = 0] = struct.times(6, () => struct.double());
+  const [deadline = 0, round = 0, seq = 0, , longest = 0] = struct.times(5, () => struct.double());
   const amounts = struct.rest(() => struct.double());
-  return { ...texts, class: priority, deadline, heard, round, seq, longest, amounts };
+  return { ...texts, class: priority, deadline, round, seq, longest, amounts };
 }
 
 export interface FlowRecord {
@@ -272,4 +271,9 @@ export function decodeOwner(bytes: Buffer): { readonly seen: number; readonly ep
 export function decodePlace(bytes: Buffer): { readonly sub: string; readonly round: number; readonly seq: number } {
   const struct = new Struct(bytes);
   return { sub: struct.text(), round: struct.double(), seq: struct.double() };
+}
+
+export function decodeTurn(bytes: Buffer): { readonly birth: number; readonly round: number } {
+  const struct = new Struct(bytes);
+  return { birth: struct.double(), round: struct.double() };
 }

@@ -25,11 +25,6 @@ function queue.names_of(request)
   return flow, hashed(table.concat(parts, '\31'))
 end
 
-local function forget_flow(call, flow)
-  call.flows[flow] = false
-  redis.call('ZREMRANGEBYLEX', call.keys.order, '[R\0' .. flow .. '\0', '(R\0' .. flow .. '\1')
-end
-
 -- Whether it had more than its share, on the whole or at some bottleneck.
 local function is_ahead(call, record)
   if record.tag > call.meta.vtime then return true end
@@ -43,11 +38,7 @@ end
 -- The flow a call belongs to; without waiters and nowhere ahead of the others it starts anew.
 function queue.open_flow(call, flow, request)
   local record = queue.flow_of(call, flow)
-  if record and record.waiting == 0 and not is_ahead(call, record) then
-    forget_flow(call, flow)
-    record = nil
-  end
-  if not record then
+  if not record or record.waiting == 0 and not is_ahead(call, record) then
     -- Round 0 is for retries: they go before everybody.
     record = { birth = queue.next_seq(call), tag = call.meta.vtime, round = 1, waiting = 0, class = request.class,
       leaf = request.leaf, locals = {} }
@@ -215,13 +206,18 @@ function queue.waiting_of(call, leaf)
   return tonumber(redis.call('HGET', call.keys.flows, 'L:' .. leaf) or 0)
 end
 
+-- A sign of life of whoever asked for it.
+function queue.hear(call, id, waiter)
+  redis.call('ZADD', call.keys.patience, int(math.min(waiter.deadline, call.meta.now_ms + WAITER_TTL_MS)), id)
+end
+
 -- Joins its sub-queue; returns it.
 function queue.join(call, id, waiter, flow_name)
   local keys, meta = call.keys, call.meta
   local flow = queue.flow_of(call, flow_name)
   local record = queue.sub_of(call, waiter.sub)
   redis.call('HSET', keys.waiters, id, encode_waiter(waiter))
-  redis.call('ZADD', keys.patience, int(math.min(waiter.deadline, waiter.heard + WAITER_TTL_MS)), id)
+  queue.hear(call, id, waiter)
   redis.call('ZADD', keys.order, 0,
     table.concat({ waiter.sub, digits(waiter.round), digits(waiter.seq), id }, '\0'))
   flow.waiting, meta.waiting = flow.waiting + 1, meta.waiting + 1
@@ -233,17 +229,6 @@ function queue.join(call, id, waiter, flow_name)
   end
   record.waiting = record.waiting + 1
   return record
-end
-
--- The round of an owner's next call in a flow: owners take turns.
-function queue.next_round(call, flow_name, flow, owner)
-  local prefix = 'R\0' .. flow_name .. '\0' .. owner
-  local member = lex_range(call.keys.order, prefix, 'LIMIT', 0, 1)[1]
-  local last = member and tonumber(string.sub(member, #prefix + 2)) or -1
-  local round = math.max(flow.round, last + 1)
-  if member then redis.call('ZREM', call.keys.order, member) end
-  redis.call('ZADD', call.keys.order, 0, prefix .. '\0' .. digits(round))
-  return round
 end
 
 function queue.position_of(call, waiter, id)
