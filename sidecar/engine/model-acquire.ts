@@ -3,7 +3,7 @@ import { denialOf, failing, refuseOrWait, type Consequence, type Failing } from 
 import { parkAt, waitsItsTurn } from './model-dispatch.ts';
 import { grantNow, grantOf } from './model-grant.ts';
 import { classOf } from './model-path.ts';
-import { type Flow, hear, lineOf, placeKey, type Waiter } from './model-queue.ts';
+import { type Flow, hear, lineOf, type Place, placeKey, type Waiter } from './model-queue.ts';
 import type { ModelTree } from './model-tree.ts';
 import type { AcquireRequest, Denied, SettleReply, Verdict } from './terms.ts';
 import type { NodeName } from './tree-terms.ts';
@@ -141,27 +141,36 @@ function keepTurn({ room, now }: ModelTree, { flow, request, deadlineMs }: Waite
     turns?.set(request.owner, { ...turn, untilMs: Math.max(turn.untilMs, deadlineMs) });
 }
 
-/** A retry is first; a call that comes back takes the place it left; else owners of a flow take turns. */
+/**
+ * A retry is first; a call that comes back takes the place it left, but in a flow that began anew since then it stands no
+ * later than a newcomer; else owners of a flow take turns.
+ */
 function turnOf(
-  { room, now }: ModelTree,
+  tree: ModelTree,
   arrival: Arriving,
   { flow, again }: { readonly flow: Flow; readonly again: Retry | null },
 ): { readonly round: number; readonly seq: number } {
-  const { owner, place } = arrival.request;
+  const { room, now } = tree;
+  const { owner } = arrival.request;
   if (again) return { round: 0, seq: again.seq ?? room.nextSeq() };
+  const kept = takePlace(tree, arrival);
+  const turn = flow.turns.get(owner);
+  const last = turn && now.logicalMs < turn.untilMs ? turn : { round: -1, untilMs: 0 };
+  const next = Math.max(flow.round, last.round + 1);
+  const round = Math.min(kept?.round ?? next, next);
+  flow.turns.set(owner, {
+    round: Math.max(round, last.round),
+    untilMs: Math.max(last.untilMs, arrival.deadlineMs),
+  });
+  return { round, seq: kept?.seq ?? room.nextSeq() };
+}
+
+/** The place somebody of that name left a moment ago; nobody else finds it any more. */
+function takePlace({ room, now }: ModelTree, { request, sub }: Arriving): Place | null {
+  const { owner, place } = request;
   const key = placeKey(owner, place ?? '');
   const kept = room.places.get(key);
-  const turn = flow.turns.get(owner);
-  const last = turn && now.logicalMs < turn.untilMs ? turn : null;
-  const next = Math.max(flow.round, (last?.round ?? -1) + 1);
-  const untilMs = Math.max(last?.untilMs ?? 0, arrival.deadlineMs);
-  if (place !== null && kept && kept.value.sub === arrival.sub && now.logicalMs < kept.untilMs) {
-    room.places.delete(key);
-    // In a flow that began anew since then it stands no later than a newcomer.
-    const round = Math.min(kept.value.round, next);
-    flow.turns.set(owner, { round: Math.max(round, last?.round ?? 0), untilMs });
-    return { round, seq: kept.value.seq };
-  }
-  flow.turns.set(owner, { round: next, untilMs });
-  return { round: next, seq: room.nextSeq() };
+  if (place === null || kept?.value.sub !== sub || now.logicalMs >= kept.untilMs) return null;
+  room.places.delete(key);
+  return kept.value;
 }

@@ -62,7 +62,7 @@ local function is_draining(call, owner)
 end
 
 -- The place somebody of that name left a moment ago.
-local function kept_place(call, request, flow)
+local function kept_place(call, request)
   if request.place == '' then return nil end
   local field = 'P:' .. request.owner .. '\0' .. request.place
   local text = redis.call('HGET', call.keys.waiters, field)
@@ -72,7 +72,7 @@ local function kept_place(call, request, flow)
   if sub ~= request.sub or until_ms <= call.meta.now_ms then return nil end
   redis.call('HDEL', call.keys.waiters, field)
   redis.call('ZREM', call.keys.patience, field)
-  return queue.same_round(call, flow, request, round), seq
+  return round, seq
 end
 
 local function queue_full(call, request)
@@ -96,15 +96,16 @@ end
 local function enqueue(call, id, request, failing, root, first)
   local flow_name = request.flow
   local flow = queue.open_flow(call, flow_name, request)
+  request.deadline = deadline_of(call, request)
   local round, seq
   if first then
     round, seq = 0, first > 0 and first or queue.next_seq(call)
   else
-    round, seq = kept_place(call, request, flow)
-    if not round then round, seq = queue.next_round(call, flow, request), queue.next_seq(call) end
+    round, seq = kept_place(call, request)
+    round, seq = queue.next_round(call, flow, request, round), seq or queue.next_seq(call)
   end
   local waiter = request
-  waiter.round, waiter.seq, waiter.deadline = round, seq, deadline_of(call, request)
+  waiter.round, waiter.seq = round, seq
   waiter.attempt = request.attempt or 1
   local record = queue.join(call, id, waiter, flow_name)
   local _, _, head = queue.head_of(call, request.sub)

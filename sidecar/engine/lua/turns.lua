@@ -5,36 +5,26 @@ local function turn_field(flow_name, owner)
   return 'T:' .. flow_name .. '\0' .. owner
 end
 
--- Nil: it had none that counts.
+-- And until when it counts; -1: it has none.
 local function last_turn(call, flow, request)
   local field = turn_field(request.flow, request.owner)
   local text = redis.call('HGET', call.keys.waiters, field)
-  if not text then return nil end
+  if not text then return -1, 0 end
   local birth, round = struct.unpack('<dd', text)
   local until_ms = tonumber(redis.call('ZSCORE', call.keys.patience, field))
   if birth == flow.birth and call.meta.now_ms < until_ms then return round, until_ms end
-  return nil
+  return -1, 0
 end
 
-local function set_turn(call, flow, request, round, until_ms)
-  local field, longest = turn_field(request.flow, request.owner), call.meta.now_ms + clamp(request.patience, 0, 86400000)
-  redis.call('HSET', call.keys.waiters, field, struct.pack('<dd', flow.birth, round))
-  redis.call('ZADD', call.keys.patience, int(math.max(until_ms or 0, longest)), field)
-end
-
--- The round of an owner's next call in a flow.
-function queue.next_round(call, flow, request)
+-- The round of an owner's next call in a flow; `kept`: that of a call that comes back to its place. In a flow that began anew
+-- since then it stands no later than a newcomer.
+function queue.next_round(call, flow, request, kept)
   local last, until_ms = last_turn(call, flow, request)
-  local round = math.max(flow.round, (last or -1) + 1)
-  set_turn(call, flow, request, round, until_ms)
-  return round
-end
-
--- The round of a call that comes back: what it had, but in a flow that began anew since then no later than a newcomer.
-function queue.same_round(call, flow, request, kept)
-  local last, until_ms = last_turn(call, flow, request)
-  local round = math.min(kept, math.max(flow.round, (last or -1) + 1))
-  set_turn(call, flow, request, math.max(round, last or 0), until_ms)
+  local round = math.max(flow.round, last + 1)
+  round = math.min(kept or round, round)
+  local field = turn_field(request.flow, request.owner)
+  redis.call('HSET', call.keys.waiters, field, struct.pack('<dd', flow.birth, math.max(round, last)))
+  redis.call('ZADD', call.keys.patience, int(math.max(until_ms, request.deadline)), field)
   return round
 end
 
