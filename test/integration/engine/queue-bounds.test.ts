@@ -57,6 +57,34 @@ test('Q1, Q2 a caller that varies its attributes has one share behind a full inn
   expect(order.slice(0, 20).filter((name) => name === 'plain')).toHaveLength(10);
 });
 
+test('Q2 who asks for one call at a time behind a full inner node owes what it had all the same', async () => {
+  await rules.engine.configure([
+    node('account', null, { concurrency: 9 }),
+    ...models,
+    node('quota:team', 'account', { concurrency: 1 }),
+    node('quota:heavy', 'quota:team', { weight: 8 }),
+    node('quota:light', 'quota:team'),
+  ]);
+  let holder = await rules.grant('0', { leaf: 'quota:team' });
+  const heavy = Array.from({ length: 20 }, (_, index) => `heavy ${index}`);
+  for (const id of heavy) await queue(id, { owner: 'heavy', leaf: 'quota:heavy' });
+  const order: string[] = [];
+  let light = '';
+  for (let turn = 0; turn < 18; turn += 1) {
+    // Others are served elsewhere: on the whole, nobody here is ahead.
+    for (const name of ['x', 'y', 'z']) await rules.settle(await rules.grant(`${name} ${turn}`));
+    if (light === '') await queue((light = `light ${turn}`), { owner: 'light', leaf: 'quota:light' });
+    await rules.settle(holder);
+    for (const fate of [...(await fates('heavy', ...heavy)).values(), ...(await fates('light', light)).values()]) {
+      if (fate.kind !== 'granted' || order.includes(fate.id)) continue;
+      order.push(fate.id);
+      holder = fate.grant;
+    }
+    if (order.includes(light)) light = '';
+  }
+  expect(order.filter((id) => id.startsWith('light')).length).toBeLessThanOrEqual(3);
+});
+
 test('inv-L4 of waiters whose time is over together each call denies some, the longest late first, and the next is due at once', async () => {
   await oneSlot();
   await rules.grant('holder');
