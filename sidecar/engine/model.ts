@@ -168,7 +168,8 @@ export class Model {
       for (const { turns } of room.flows.values())
         for (const owner of turns.keys()) if (isMeant({ owner })) turns.delete(owner);
       // A process of which nothing is left asks for nothing any more.
-      if (except === null && ended.length + gone.length === 0) this.tree.draining.delete(prefix.replace(/\/$/, ''));
+      if (except === null && prefix.endsWith('/') && ended.length + gone.length === 0)
+        this.tree.draining.delete(prefix.slice(0, -1));
       return { leases: Math.min(ended.length, RECLAIM_BUDGET), waiters: Math.min(gone.length, RECLAIM_BUDGET) };
     });
   }

@@ -79,7 +79,7 @@ end
 
 -- What the waiters' keys hold beside waiters: a denial (N:), a place (P:) or a turn (T:), each to be forgotten in time.
 local function is_waiter(field)
-  return string.sub(field, 2, 2) ~= ':'
+  return not string.find(field, '^[NPT]:')
 end
 
 -- Its time is over, or its owner is silent; after a gap nobody can tell who is (rule T3).
