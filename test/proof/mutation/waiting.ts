@@ -58,14 +58,6 @@ export const WAITING: readonly Mutant[] = [
       'queue-bounds',
     ],
   ]),
-  ...mutants('Q2', 'lines', [
-    [
-      'a flow has one place at a bottleneck',
-      "if redis.call('ZREM', call.keys.parked, flow_place(x, before, flow_name, flow)) == 0 then return end",
-      'do return end',
-      'queue-bounds',
-    ],
-  ]),
   ...mutants('Q2', 'queue', [
     [
       'who is parked stands by its local tag',
