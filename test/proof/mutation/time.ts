@@ -41,7 +41,12 @@ export const TIME: readonly Mutant[] = [
     ['half of the owners is not most', 'silent * 2 <= total', 'silent * 2 < total', 'guards-time'],
   ]),
   ...mutants('T3', 'dispatch', [
-    ['after a gap no waiter is let go at once', 'elseif gap then', 'elseif false then', 'guards-time'],
+    [
+      'after a gap no waiter is let go at once',
+      'elseif meta.now_ms < meta.no_reap_until then',
+      'elseif false then',
+      'guards-time',
+    ],
   ]),
   ...mutants('T4', 'leases', [
     ['an expired lease settles late', 'if lease.x == 1 then\n', 'if false then\n', 'leases'],
