@@ -46,11 +46,8 @@ export function faultOf(citation: string): string | null {
 }
 
 const STRING = /'((?:[^'\\\n]|\\.)*)'|"((?:[^"\\\n]|\\.)*)"|`([^`]*)`/.source;
-/** `test('name', …`, `test.each(…)('name', …`, `test.each(rows)(⏎ 'name', …`. */
-const TEST = new RegExp(
-  `(?:\\b(?:test|it)(?:\\.concurrent)?|\\)|\\])\\(\\s*(?:${STRING}),\\s*(?:async\\b|\\(|\\w+ =>|\\{)`,
-  'g',
-);
+/** `test('name', async …`, `test.each(…)('name', …`, `fullOnly(⏎ 'name', …`. */
+const TEST = new RegExp(`[\\w)\\]]\\(\\s*(?:${STRING}),\\s*(?:async\\b|\\(|\\w+ =>|\\{)`, 'g');
 /** `key: 'text',`: a row of a table whose tests are named `key: text`. */
 const TABLED = new RegExp(`^\\s*(\\w+):\\s*(?:${STRING}),$`, 'gm');
 

@@ -26,6 +26,11 @@ async function proveFaults(surroundings: Surroundings): Promise<Outcome> {
 
 const PARTS: readonly Part[] = [
   {
+    name: 'rivals',
+    what: 'what users of other gateways complain about, each as a test',
+    run: (of) => runProjects(['integration'], { ...of, files: ['test/integration/rivals'] }),
+  },
+  {
     name: 'property',
     what: 'ten times the random histories of npm test, of a seed nobody has seen (GLMQUOTA_SEED sets it, RUNS the number)',
     run: (of) => runProjects(['property'], { ...of, ...NO_TIMEOUT, env: FULL }),
@@ -44,11 +49,6 @@ const PARTS: readonly Part[] = [
     name: 'mutation',
     what: 'every guard of the engine taken away, one at a time: a test must see it',
     run: (of) => runMutants(of),
-  },
-  {
-    name: 'rivals',
-    what: 'what users of other gateways complain about, each as a test',
-    run: (of) => runProjects(['integration'], { ...of, files: ['test/integration/rivals'] }),
   },
 ];
 
