@@ -179,13 +179,7 @@ export function createAdminEngine({ redis, ...form }: AdminEngineOptions): Admin
       return reply.decodeTick(await call('tick', functionKeys(key), [], signal));
     },
     async reclaim(key, { prefix, except }, signal) {
-      const total = { leases: 0, waiters: 0 };
-      for (;;) {
-        const { leases, waiters } = reply.decodeReclaimed(await govern(key, ['reclaim', prefix, except ?? ''], signal));
-        if (leases + waiters === 0) return total;
-        total.leases += leases;
-        total.waiters += waiters;
-      }
+      return reply.decodeReclaimed(await govern(key, ['reclaim', prefix, except ?? ''], signal));
     },
     async drain(key, process, draining, signal) {
       await govern(key, ['drain', process, draining ? '1' : '0'], signal);

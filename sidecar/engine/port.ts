@@ -118,7 +118,10 @@ export interface AdminEngine {
     key: TreeKey,
     signal?: AbortSignal,
   ): Promise<{ readonly serverNowMs: number; readonly nextTickMs: number | null }>;
-  /** Ends all leases and waiters of owners whose name starts with `prefix` and is not `except`, as if they had expired. */
+  /**
+   * Ends leases and waiters of owners whose name starts with `prefix` and is not `except`, as if they had expired: at most
+   * 64 of each, so that Redis is not busy for long. None ended: none is left.
+   */
   reclaim(
     key: TreeKey,
     owners: { readonly prefix: string; readonly except: string | null },
