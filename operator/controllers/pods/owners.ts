@@ -41,6 +41,12 @@ interface Entry {
   tree: TreeKey | null;
 }
 
+interface Placed {
+  readonly tree: TreeKey;
+  readonly uid: string;
+  readonly entry: Entry;
+}
+
 export class PodOwners {
   readonly #options: PodOwnersOptions;
   readonly #entries = new Map<string, Entry>();
@@ -79,9 +85,9 @@ export class PodOwners {
       if (entry.isDeleted) this.#entries.delete(uid);
       return entry.isDeleted ? DONE : { kind: 'again', afterMs: UNPLACED_MS };
     }
-    const outcome = entry.state === 'gone' ? await this.#end(tree, uid, entry, signal) : DONE;
+    const outcome = entry.state === 'gone' ? await this.#end({ tree, uid, entry }, signal) : DONE;
     if (entry.state === 'draining') {
-      await this.#mark(tree, uid, entry, true, signal);
+      await this.#mark({ tree, uid, entry }, true, signal);
       entry.told = 'draining';
     }
     this.#forgetDeleted(uid, entry);
@@ -89,17 +95,18 @@ export class PodOwners {
   }
 
   /** Twice in the end: what came in with the mark, and what its process could still put back until the mark goes. */
-  async #end(tree: TreeKey, uid: string, entry: Entry, signal: AbortSignal): Promise<Outcome> {
+  async #end(pod: Placed, signal: AbortSignal): Promise<Outcome> {
+    const { tree, uid, entry } = pod;
     const isLast = entry.told === 'gone';
-    if (!isLast) await this.#mark(tree, uid, entry, true, signal);
+    if (!isLast) await this.#mark(pod, true, signal);
     if (!(await this.#takeBack(tree, uid, signal))) return { kind: 'again', afterMs: 0 };
     entry.told = 'gone';
     if (!isLast) return { kind: 'again', afterMs: MARK_STAYS_MS };
-    await this.#mark(tree, uid, entry, false, signal);
+    await this.#mark(pod, false, signal);
     return DONE;
   }
 
-  async #mark(tree: TreeKey, uid: string, entry: Entry, isMarked: boolean, signal: AbortSignal): Promise<void> {
+  async #mark({ tree, uid, entry }: Placed, isMarked: boolean, signal: AbortSignal): Promise<void> {
     if (entry.isMarked !== isMarked) await this.#options.engine.drain(tree, uid, isMarked, signal);
     entry.isMarked = isMarked;
   }

@@ -55,7 +55,7 @@ test('a process whose pod is gone gets nothing new while its leases are taken ba
   const rounds: number[] = [];
   const owners = new PodOwners({
     engine: {
-      drain: admin.drain,
+      drain: async (...args) => admin.drain(...args),
       reclaim: async (...args) => {
         const ended = await admin.reclaim(...args);
         rounds.push(ended.leases);
