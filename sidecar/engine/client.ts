@@ -154,11 +154,17 @@ export function createAdminEngine({ redis, ...form }: AdminEngineOptions): Admin
       const encoded = encodeTree(tree);
       const { leaseCreatedMs, transitions, generation } = revision;
       const order = [leaseCreatedMs, transitions, generation].map(String);
-      const uses = checkpoint?.usage ?? [];
+      const [uses, learnt] = [checkpoint?.usage ?? [], checkpoint?.learnt ?? []];
       const remembered = [
         lost ? '1' : '0',
         String(uses.length),
         ...uses.flatMap(({ node, limit, used, anchorMs }) => [node, limit, String(used), String(anchorMs ?? -1)]),
+        String(learnt.length),
+        ...learnt.flatMap(({ node, rateUntilMs, concurrency }) => [
+          node,
+          String(rateUntilMs ?? -1),
+          String(concurrency ?? -1),
+        ]),
       ];
       const args = [...encoded.account, ...order, hashOf(encoded), serializeTree(tree), ...remembered, ...encoded.body];
       const keys = [...functionKeys(tree.key), configKey(tree.key)];

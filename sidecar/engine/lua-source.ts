@@ -39,6 +39,7 @@ export const LUA_FILES = [
   'ledger',
   'checkpoint',
   'settings',
+  'remember',
   ...OPERATIONS,
 ] as const;
 

@@ -79,7 +79,8 @@ function decide(tree: ModelTree, request: AcquireRequest, again: Retry | null): 
   if (why?.kind === 'deny') return denialOf(why.failing, tree);
   const full = queueFull(tree, request.leaf);
   if (full) return denialOf(full, tree);
-  return enqueue(tree, { ...arrival, deadlineMs, heardMs: tree.now.logicalMs }, { again, why });
+  const { logicalMs } = tree.now;
+  return enqueue(tree, { ...arrival, deadlineMs, heardMs: logicalMs, sinceMs: logicalMs }, { again, why });
 }
 
 const deadlineOf = ({ now }: ModelTree, { wait }: AcquireRequest): number =>

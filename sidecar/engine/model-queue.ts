@@ -19,6 +19,8 @@ export interface Waiter {
   readonly seq: number;
   deadlineMs: number;
   heardMs: number;
+  /** When it joined the queue; a retry joins anew. */
+  readonly sinceMs: number;
 }
 
 export interface Flow {

@@ -144,7 +144,7 @@ export interface ConfigureOptions {
   readonly checkpoint?: Checkpoint;
 }
 
-/** Use of the windows that still run. Limits it names and the tree lacks are skipped. */
+/** Use of the windows that still run, and what was learnt. Limits and nodes it names and the tree lacks are skipped. */
 export interface Checkpoint {
   readonly usage: readonly {
     readonly node: NodeName;
@@ -153,6 +153,13 @@ export interface Checkpoint {
     readonly used: number;
     /** When the running window opened (wall time); null: it does not open at a time, as Sliding ones. */
     readonly anchorMs: number | null;
+  }[];
+  readonly learnt: readonly {
+    readonly node: NodeName;
+    /** Wall time at which the node's rate is as if it had never been used; null: it is. */
+    readonly rateUntilMs: number | null;
+    /** Calls in flight that an adaptive node bears; null: it is not adaptive. */
+    readonly concurrency: number | null;
   }[];
 }
 

@@ -170,9 +170,9 @@ function resumeKept(room: WaitingRoom, checkpoint: Checkpoint): void {
 }
 
 function resumeWaiter(room: WaitingRoom, id: string, record: WaiterRecord, checkpoint: Checkpoint): void {
-  const { round, seq, deadline: deadlineMs, heard: heardMs, sub } = record;
+  const { round, seq, deadline: deadlineMs, heard: heardMs, since: sinceMs, sub } = record;
   const flow = decodeSub(checkpoint.value('f', `S:${sub}`)).flow;
-  const about = { class: classAt(record.class), flow, sub, round, seq, deadlineMs, heardMs };
+  const about = { class: classAt(record.class), flow, sub, round, seq, deadlineMs, heardMs, sinceMs };
   room.waiters.push({ ...about, request: requestOf(id, record) });
 }
 

@@ -109,7 +109,7 @@ local function enqueue(call, id, request, failing, root, first)
   end
   local waiter = request
   waiter.round, waiter.seq, waiter.heard, waiter.deadline = round, seq, call.meta.now_ms, deadline_of(call, request)
-  waiter.attempt = request.attempt or 1
+  waiter.attempt, waiter.since = request.attempt or 1, call.meta.now_ms
   local record = queue.join(call, id, waiter, flow_name)
   local _, _, head = queue.head_of(call, request.sub)
   if head ~= id then return waiter end

@@ -19,6 +19,8 @@ function node(name: string, change: Partial<NodeSnapshot> = {}): NodeSnapshot {
     queued: 0,
     frozenUntilMs: null,
     breaker: 'Closed',
+    rateWaitUs: 0,
+    oldestWaiterMs: null,
     usage: [],
     ...change,
   };
