@@ -80,7 +80,7 @@ function decide(tree: ModelTree, request: AcquireRequest, again: Retry | null): 
   if (why?.kind === 'deny') return denialOf(why.failing, tree);
   const full = queueFull(tree, request.leaf);
   if (full) return denialOf(full, tree);
-  return enqueue(tree, { ...arrival, deadlineMs }, { again, why });
+  return enqueue(tree, { ...arrival, deadlineMs, sinceMs: tree.now.logicalMs }, { again, why });
 }
 
 const deadlineOf = ({ now }: ModelTree, { wait }: AcquireRequest): number =>

@@ -105,7 +105,7 @@ local function enqueue(call, id, request, failing, root, first)
     round, seq = queue.next_round(call, flow, request, round), seq or queue.next_seq(call)
   end
   local waiter = request
-  waiter.round, waiter.seq = round, seq
+  waiter.round, waiter.seq, waiter.since = round, seq, call.meta.now_ms
   waiter.attempt = request.attempt or 1
   local record = queue.join(call, id, waiter, flow_name)
   local _, _, head = queue.head_of(call, request.sub)
