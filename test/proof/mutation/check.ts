@@ -64,7 +64,7 @@ async function work(copy: Copy, left: Iterable<Mutant>, { signal, log }: CheckOp
     const name = `${seconds} s  ${mutant.rule}  ${mutant.guard}`;
     if (result.kind === 'red') {
       killed += 1;
-      log(`killed   ${name}  ← ${result.test}`);
+      log(`killed    ${name}  ← ${result.test}`);
     } else if (result.kind === 'green') {
       log(`SURVIVED ${name}`);
     } else {

@@ -90,7 +90,7 @@ const endings: readonly Mutant[] = [
     ['what is under way is not told twice', '.filter((entry) => !entry.busy).slice(0, BATCH)', '.slice(0, BATCH)', 'endings'],
     ['a settlement goes before the cancellation of its id', '    await this.#deliverCancels(this.unused(), signal);\n', '', ['outbox', 'desk']],
     ['one refused settlement keeps back no other', "if (code === 'invalid') return await this.#withoutInvalid(entries, signal);", '', 'endings'],
-    ['what a registration refunded is not told again', '    for (const id of ids) this.#cancels.delete(id);\n', '', 'outbox'],
+    ['what a registration refunded is not told again', '    for (const id of ids) this.#cancels.delete(id);\n', '', 'registrar'],
   ]),
   ...of('outbox', 'F6', [
     ['one call carries so many settlements', '.slice(0, BATCH)', '', 'outbox'],
@@ -116,7 +116,7 @@ const talk: readonly Mutant[] = [
   ...of('registrar', 'T7', [
     ['a registration names what runs', 'const leases = [...this.#options.leases.values(), ...outbox.leases()];', 'const leases = [...outbox.leases()];', 'desk'],
     ['a registration names what is still to be settled', '...this.#options.leases.values(), ...outbox.leases()]', '...this.#options.leases.values()]', 'endings'],
-    ['a registration disclaims what was never used', 'const disclaimed = outbox.unused();', 'const disclaimed: readonly string[] = [];', 'outbox'],
+    ['a registration disclaims what was never used', 'const disclaimed = outbox.unused();', 'const disclaimed: readonly string[] = [];', 'registrar'],
     ['many callers share one registration', 'this.#registering ??= this.#registerAll()', 'this.#registering = this.#registerAll()', 'desk'],
     ['who waits asks again after a loss', '    onMoved();\n', '', 'waiting'],
   ]),
