@@ -15,7 +15,11 @@ const HOUR = 3_600_000;
 const LONG = { mode: 'UntilWindow', maxWaitMs: 3_600_000 } as const;
 
 const tree = async (model: Partial<NodeConfig>, account: Partial<NodeConfig> = {}): Promise<void> =>
-  rules.engine.configure([node('account', null, account), node(MODEL, 'account', model), node('model:other', 'account')]);
+  rules.engine.configure([
+    node('account', null, account),
+    node(MODEL, 'account', model),
+    node('model:other', 'account'),
+  ]);
 const adaptive = (concurrency: number, start: number, min = 1) => ({ concurrency, adaptive: { min, start } });
 const stateOf = async (name: string) =>
   (await rules.engine.sidecar.snapshot())?.nodes.find((each) => each.name === name);

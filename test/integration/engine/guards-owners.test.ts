@@ -61,6 +61,25 @@ test('T4 a call that runs on after its lease expired, and whose lease expires ag
   expect(await rules.inFlight('account')).toBe(0);
   expect(await rules.usage('account', 'tokens')).toMatchObject({ used: 100, reserved: 0 });
   expect(await rules.settle(grant, { actual: reserve })).toMatchObject({ late: true });
+  expect(await rules.inFlight('account')).toBe(0);
+  expect(await rules.drifts()).toEqual([]);
+});
+
+test('T2 a call that is claimed twice counts as sent once', async () => {
+  await rules.engine.configure(OPEN);
+  const grant = await rules.grant('1');
+  for (const _twice of [1, 2]) expect(await rules.engine.sidecar.claim(ref(grant))).toBe(true);
+  expect(await rules.drifts()).toEqual([]);
+});
+
+test('T2 a slot that was handed over and given back unheard leaves nothing that counts as not sent', async () => {
+  await rules.engine.configure([node('account', null, { concurrency: 1 }), ...models]);
+  const grant = await rules.grant('1');
+  await rules.acquire('2', { wait: { mode: 'UntilSlot', maxWaitMs: 60_000 } });
+  await rules.settle(grant);
+  await rules.engine.sidecar.cancel('2');
+  expect(await rules.inFlight('account')).toBe(0);
+  expect(await rules.drifts()).toEqual([]);
 });
 
 test('T4 an id may be used again after ten minutes, pruned or not', async () => {

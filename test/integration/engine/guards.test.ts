@@ -200,6 +200,31 @@ test('W1 who waits at a leaf that is gone is denied', async () => {
   expect(await beat('pod-1', { waiters: ['1'] })).toMatchObject({ notices: [{ id: '1', denial: { reason: 'Gone' } }] });
 });
 
+test('W1, Q6 who waits behind a node is looked at when its leaf moves away from it, although others still wait there', async () => {
+  const tree = async (parent: string) =>
+    rules.engine.configure([
+      node('account', null),
+      ...models,
+      node('quota:x', 'account', { concurrency: 1 }),
+      node('quota:x/a', 'quota:x'),
+      node('quota:b', parent),
+    ]);
+  await tree('quota:x');
+  await rules.grant('1', { leaf: 'quota:x/a' });
+  await queue('a', { leaf: 'quota:x/a' });
+  await queue('b', { leaf: 'quota:b' });
+  await tree('account');
+  expect(await served('b')).toMatchObject({ kind: 'granted' });
+});
+
+test('W4 a limit of another name and kind inherits nothing', async () => {
+  await rules.engine.configure([node('account', null, { limits: [limit('daily', 4)] })]);
+  await rules.settle(await rules.grant('1'));
+  const other = limit('other', 4, { window: { type: 'Sliding', durationMs: 60_000 } });
+  await rules.engine.configure([node('account', null, { limits: [other] })]);
+  expect(await rules.usage('account', 'other')).toMatchObject({ used: 0 });
+});
+
 test('W1 a scope node below another counts only what that one counts', async () => {
   const all = { models: [], tools: [], capabilities: [], sources: [], users: [], pools: [], namespaces: [] };
   const scope = (of: Partial<Record<keyof typeof all, string[]>>) => ({ ...all, ...of, unset: 'Skip' as const });

@@ -63,14 +63,14 @@ const budgets: readonly Mutant[] = [
     ],
   ]),
   ...mutants('F6', 'dispatch', [
-    ['one call looks at so many waiters', 'while going and steps < DISPATCH_BUDGET do', 'while going do', 'guards-bounds'],
-    ['what is left for later is due at once', '  call.more = left\n', '', 'guards-bounds'],
     [
-      'one call lets so many waiters go',
-      'local budget = WAITER_REAP_BUDGET',
-      'local budget = 1000',
+      'one call looks at so many waiters',
+      'while going and steps < DISPATCH_BUDGET do',
+      'while going do',
       'guards-bounds',
     ],
+    ['what is left for later is due at once', '  call.more = left\n', '', 'guards-bounds'],
+    ['one call lets so many waiters go', 'local budget = WAITER_REAP_BUDGET', 'local budget = 1000', 'guards-bounds'],
     [
       'one call fires so many timers',
       "call.keys.timers, '-inf', int(call.meta.now_ms), 'LIMIT', 0, DISPATCH_BUDGET)",

@@ -9,7 +9,7 @@ const RULES: Readonly<Record<string, number>> = { W: 6, T: 7, N: 6, Q: 9, M: 1, 
 /** Rules that no guard in Lua keeps, and what does. */
 const NOT_IN_LUA: Readonly<Record<string, string>> = {
   F2: "the operator writes the users' rights to every server; `test/integration/engine/acl.test.ts`",
-  F4: 'the sidecar decides while Redis is away; its mutants are in sidecar.ts',
+  F4: 'the sidecar decides while Redis is away; its mutants are in sidecar-talk.ts',
   F5: 'a bound for each class of fault, measured on whole processes; `test/proof/*.test.ts`',
 };
 
@@ -62,7 +62,10 @@ function uncoveredWakes(mutants: readonly Mutant[], file: string, text: string):
 function uncoveredNumbers(mutants: readonly Mutant[]): readonly string[] {
   return Object.keys(ENGINE_CONSTANTS)
     .filter((name) => UNSEEN[name] === undefined)
-    .filter((name) => !mutants.some(({ file, find }) => file.endsWith('/constants.ts') && find.trimStart().startsWith(`${name}:`)))
+    .filter(
+      (name) =>
+        !mutants.some(({ file, find }) => file.endsWith('/constants.ts') && find.trimStart().startsWith(`${name}:`)),
+    )
     .map((name) => `${name}: no mutant changes this number`);
 }
 

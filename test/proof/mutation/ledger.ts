@@ -5,7 +5,12 @@ export const LEDGER: readonly Mutant[] = [
   ...mutants('L1', 'ledger', [
     ['a call that changes a tree has an entry', '    write_call(call, name, ARGV, reply)\n', '', 'ledger', 'fast'],
     ['a ledger that cannot be written fails no call', "redis.pcall('XADD'", "redis.call('XADD'", 'ledger-budget'],
-    ['what was not written is counted', '  meta.skipped = meta.skipped + 1\n  return false', '  return false', 'ledger-budget'],
+    [
+      'what was not written is counted',
+      '  meta.skipped = meta.skipped + 1\n  return false',
+      '  return false',
+      'ledger-budget',
+    ],
     [
       'a full memory is not filled with entries',
       '  elseif has_room(call, may_be_full) then',
@@ -25,14 +30,24 @@ export const LEDGER: readonly Mutant[] = [
       'for _, each in ipairs({}) do note_trimmed(',
       'ledger-budget',
     ],
-    ['a group that read everything missed nothing', 'or unread >= first then return end', 'then return end', 'ledger-budget'],
+    [
+      'a group that read everything missed nothing',
+      'or unread >= first then return end',
+      'then return end',
+      'ledger-budget',
+    ],
     [
       'a marker tells of all since the group last read',
       'if given_then == given then unread = tonumber(unread_then) end',
       '',
       'ledger-budget',
     ],
-    ['denials of one second are one entry', 'local is_denial = answer ==', 'local is_denial = false and answer ==', 'ledger'],
+    [
+      'denials of one second are one entry',
+      'local is_denial = answer ==',
+      'local is_denial = false and answer ==',
+      'ledger',
+    ],
     [
       'a denial that changes something has an entry',
       "ARGV[10] == 'R' and changed_nothing(call)",
@@ -46,13 +61,13 @@ export const LEDGER: readonly Mutant[] = [
       '',
       'ledger',
     ],
+    ['denials alone are written too', '    if call.meta.denied_s > 0 then flush_denials(call) end\n', '', 'ledger'],
     [
-      'denials alone are written too',
-      '    if call.meta.denied_s > 0 then flush_denials(call) end\n',
-      '',
+      'a new epoch names the last entry before',
+      '  if meta.epoch ~= call.epoch_was then\n',
+      '  if false then\n',
       'ledger',
     ],
-    ['a new epoch names the last entry before', '  if meta.epoch ~= call.epoch_was then\n', '  if false then\n', 'ledger'],
     [
       'an answer that tells of an epoch has no entry',
       "if answer == 'epoch' then return call.meta.epoch == call.epoch_was end",
@@ -60,12 +75,7 @@ export const LEDGER: readonly Mutant[] = [
       'ledger',
     ],
     ['a stale caller has no entry', "if answer == 'stale' then return changed_nothing(call) end", '', 'ledger'],
-    [
-      'clocks moved without an entry are told',
-      'meta.unlogged > 0 and clock_before(call) or nil',
-      'nil',
-      'ledger',
-    ],
+    ['clocks moved without an entry are told', 'meta.unlogged > 0 and clock_before(call) or nil', 'nil', 'ledger'],
     [
       'a beat names its leases if they are not all',
       ' or call.held ~= count then return ARGV end',

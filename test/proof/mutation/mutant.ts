@@ -43,3 +43,18 @@ export function mutants(rule: string, name: string, rows: readonly Row[]): reado
     rows.map(([guard, find, put, red, fast]) => [guard, find, put, [red].flat().map(suite), fast]),
   );
 }
+
+/** Of one file of the sidecar's leases; `red` names unit tests of them. */
+export function ofLeases(name: string, rule: string, rows: readonly Row[]): readonly Mutant[] {
+  return mutantsOf(
+    `sidecar/leases/${name}.ts`,
+    rule,
+    rows.map(([guard, find, put, red, fast]) => [
+      guard,
+      find,
+      put,
+      [red].flat().map((test) => `test/unit/leases/${test}`),
+      fast,
+    ]),
+  );
+}

@@ -7,7 +7,8 @@ import { DECIDERS } from './deciders.ts';
 import { LEARNT } from './learnt.ts';
 import { LEDGER } from './ledger.ts';
 import type { Mutant } from './mutant.ts';
-import { SIDECAR } from './sidecar.ts';
+import { SIDECAR_TALK } from './sidecar-talk.ts';
+import { SIDECAR_CALLS } from './sidecar.ts';
 import { TIME } from './time.ts';
 import { WAITING } from './waiting.ts';
 import { WAKES } from './wakes.ts';
@@ -22,7 +23,8 @@ export const MUTANTS: readonly Mutant[] = [
   ...WAKES,
   ...BOUNDS,
   ...LEDGER,
-  ...SIDECAR,
+  ...SIDECAR_CALLS,
+  ...SIDECAR_TALK,
 ];
 
 /** What is wrong with the table itself: texts that are not there exactly once, rules and guards without a mutant. */
@@ -42,5 +44,10 @@ export function tableFaults(root: string): readonly string[] {
   const noTest = [...new Set(MUTANTS.flatMap(({ red }) => red))].filter(
     (test) => !readdirSync(join(root, dirname(test))).some((name) => join(dirname(test), name).startsWith(test)),
   );
-  return [...noTest.map((test) => `there is no test ${test}`), ...twice.map((name) => `two mutants are called ${name}`), ...lost, ...coverageFaults(MUTANTS, text)];
+  return [
+    ...noTest.map((test) => `there is no test ${test}`),
+    ...twice.map((name) => `two mutants are called ${name}`),
+    ...lost,
+    ...coverageFaults(MUTANTS, text),
+  ];
 }

@@ -14,12 +14,15 @@ export const TIME: readonly Mutant[] = [
     ['a claim ends the state not sent', 'note_sent(call, lease)', '', 'guards-time'],
   ]),
   ...mutants('T2', 'leases', [
-    ['a call counts as sent once', 'if lease.d ~= 1 then return end', '', 'leases'],
-    ['a grant is not sent before its claim or beat', 'lease.h == 1 or lease.d == 1\n', 'lease.h == 1\n', 'guards-time'],
+    ['a call counts as sent once', 'if lease.d ~= 1 then return end', '', 'guards-owners'],
+    [
+      'a grant is not sent before its claim or beat',
+      'lease.h == 1 or lease.d == 1\n',
+      'lease.h == 1\n',
+      'guards-owners',
+    ],
   ]),
-  ...mutants('T2', 'beat', [
-    ['a beat ends the state not sent', '    note_sent(call, lease)\n', '', 'guards-time'],
-  ]),
+  ...mutants('T2', 'beat', [['a beat ends the state not sent', '    note_sent(call, lease)\n', '', 'guards-time']]),
   ...mutants('T2', 'dispatch', [
     [
       'a handed-off grant must be claimed soon',
@@ -54,7 +57,12 @@ export const TIME: readonly Mutant[] = [
       'leases',
     ],
     ['an ending is no sign of life', 'if change >= 0 then seen', 'if true then seen', 'guards-owners'],
-    ['an owner without leases is nobody', "  elseif packed then\n    redis.call('HDEL'", "  elseif false then\n    redis.call('HDEL'", 'guards-owners'],
+    [
+      'an owner without leases is nobody',
+      "  elseif packed then\n    redis.call('HDEL'",
+      "  elseif false then\n    redis.call('HDEL'",
+      'guards-owners',
+    ],
   ]),
   ...mutants('T3', 'dispatch', [
     ['after a gap no waiter is let go at once', 'elseif gap then', 'elseif false then', 'guards-time'],
@@ -63,9 +71,19 @@ export const TIME: readonly Mutant[] = [
     ['an expired lease settles late', 'if lease.x == 1 then\n', 'if false then\n', 'leases'],
     ['expiry charges the reserve', 'reserved[charge.q] = charge.R', 'reserved[charge.q] = 0', 'leases', 'fast'],
     ['a reserve lands once', '    lease.x = 1\n', '', 'leases'],
-    ['a revived call that expires again lands no reserve', '  if lease.x == 0 then\n', '  if true then\n', 'guards-owners'],
-    ['a late settlement frees no slot twice', 'if lease.v == 0 then return end\n', '', 'leases'],
-    ['an id is free again when nobody may settle it', ' and tonumber(until_ms) > call.meta.now_ms', '', 'guards-owners'],
+    [
+      'a revived call that expires again lands no reserve',
+      '  if lease.x == 0 then\n',
+      '  if true then\n',
+      'guards-owners',
+    ],
+    ['a late settlement frees no slot twice', 'if lease.v == 0 then return end\n', '', 'guards-owners'],
+    [
+      'an id is free again when nobody may settle it',
+      ' and tonumber(until_ms) > call.meta.now_ms',
+      '',
+      'guards-owners',
+    ],
     [
       'a late settlement has an end',
       ' or lease.v == 0 and call.meta.now_ms >= lease.g + lease.m + LATE_MS',
@@ -111,7 +129,7 @@ export const TIME: readonly Mutant[] = [
     ],
   ]),
   ...mutants('T5', 'cancel', [
-    ['a cancelled id is never granted', '  bury(call, id)\n', '', 'deciders', 'fast'],
+    ['a cancelled id is never granted', '  bury(call, id)\n', '', 'deciders'],
     ['a cancelled waiter leaves', '    queue.leave(call, id, waiter)\n', '', 'queue'],
     ['the place of who comes back is kept', 'if keep then keep_place(call, waiter) end', '', 'queue'],
   ]),
@@ -189,7 +207,12 @@ export const TIME: readonly Mutant[] = [
     ['learning has an end', 'if meta.now_ms >= meta.learn_until then return nil end', '', 'nodes'],
     ['after a total loss it lasts to its end', 'meta.learn_all == 1 or ', '', 'guards-bounds'],
     ['who registered is not missing', 'if registered or not packed then', 'if not packed then', 'nodes'],
-    ['who is granted something first is not missing', 'if registered or not packed then', 'if registered then', 'guards-owners'],
+    [
+      'who is granted something first is not missing',
+      'if registered or not packed then',
+      'if registered then',
+      'guards-owners',
+    ],
     ['learning takes its least time', 'return meta.now_ms < least and least or nil', 'return nil', 'nodes'],
   ]),
   ...mutants('T7', 'register', [
@@ -215,13 +238,23 @@ export const TIME: readonly Mutant[] = [
     ],
     ['what runs already takes no rate', '{ force = true, id = id }', '{ id = id }', 'guards-time'],
     ['a call whose leaf is gone is counted on the account', "    request.leaf = 'account'\n", '', 'guards-owners'],
-    ['a call that is put back has no higher class', 'request.class = math.max(request.class, path.class)', '', 'guards-owners'],
+    [
+      'a call that is put back has no higher class',
+      'request.class = math.max(request.class, path.class)',
+      '',
+      'guards-owners',
+    ],
     ['its fence is not given again', 'math.max(meta.fence, fence) + 1', 'meta.fence + 1', 'guards-owners'],
     ['what an owner never used is given back', 'take_back(call, ARGV[index], owner, false)', '', 'leases'],
   ]),
   ...mutants('T7', 'configure', [
     ['a lost memory is learnt anew', 'if (lost or call.outdated) and call.fresh then', 'if false then', 'nodes'],
-    ['a memory that is there is not', ' and call.fresh then\n    call.meta.learn_until', ' then\n    call.meta.learn_until', 'guards-owners'],
+    [
+      'a memory that is there is not',
+      ' and call.fresh then\n    call.meta.learn_until',
+      ' then\n    call.meta.learn_until',
+      'guards-owners',
+    ],
     ['a tree of the first release is learnt anew', '(lost or call.outdated) and', 'lost and', 'deciders'],
   ]),
 ];

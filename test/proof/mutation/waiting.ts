@@ -82,12 +82,7 @@ export const WAITING: readonly Mutant[] = [
     ],
   ]),
   ...mutants('Q2', 'dispatch', [
-    [
-      'who was moved in vain goes back',
-      'if call.root_stopped then return_moved(call) end',
-      '',
-      'guards-order',
-    ],
+    ['who was moved in vain goes back', 'if call.root_stopped then return_moved(call) end', '', 'guards-order'],
   ]),
   ...mutants('Q4', 'check', [
     ['a call that is too late for its deadline is denied', 'if late then return best end', '', 'queue', 'fast'],
@@ -96,8 +91,18 @@ export const WAITING: readonly Mutant[] = [
     ['nobody waits for what can never fit', 'if never then return never end', '', 'nodes'],
     ['a call of mode Reject does not wait', "if mode == 'R' then return best end", '', 'reconfigured'],
     ['a stop is what a denial tells', "if failing.reason == 'Stopped' then return failing end", '', 'guards-order'],
-    ['the stop that lasts longest is told', 'if not longest or ends > longest.ends then', 'if not longest then', 'guards-order'],
-    ['UntilSlot does not wait for the end of a stop', 'failing.used_up, failing.all = true, for_all', 'failing.all = for_all', 'guards-order'],
+    [
+      'the stop that lasts longest is told',
+      'if not longest or ends > longest.ends then',
+      'if not longest then',
+      'guards-order',
+    ],
+    [
+      'UntilSlot does not wait for the end of a stop',
+      'failing.used_up, failing.all = true, for_all',
+      'failing.all = for_all',
+      'guards-order',
+    ],
   ]),
   ...mutants('Q4', 'acquire', [
     [
@@ -106,12 +111,7 @@ export const WAITING: readonly Mutant[] = [
       'elseif false then',
       'guards-waiting',
     ],
-    [
-      'a denial is told again while it is kept',
-      'if notice then return notice end',
-      '',
-      'guards.test',
-    ],
+    ['a denial is told again while it is kept', 'if notice then return notice end', '', 'guards.test'],
     [
       'a denial that was told is forgotten',
       "redis.call('HDEL', call.keys.waiters, 'N:' .. id)",
@@ -195,7 +195,12 @@ export const WAITING: readonly Mutant[] = [
   ...mutants('Q9', 'swap', [['a swap asks as a newcomer', 'again and place or nil', 'place', 'guards-waiting']]),
   ...mutants('bounds', 'acquire', [
     ['what is over frees its slot before the decision', '  reap(call)\n  call.reaped = true\n', '', 'leases'],
-    ['a kept denial ends', ' or tonumber(until_ms) <= call.meta.now_ms then return nil end\n  if tell', ' then return nil end\n  if tell', 'guards-bounds'],
+    [
+      'a kept denial ends',
+      ' or tonumber(until_ms) <= call.meta.now_ms then return nil end\n  if tell',
+      ' then return nil end\n  if tell',
+      'guards-bounds',
+    ],
     ['the queue of a leaf is bounded', 'if waiting >= leaf[NODE_QUEUE] then', 'if false then', 'queue'],
     ['the queue of the account is bounded', 'flow >= account[NODE_QUEUE]', 'false', 'queue'],
     [

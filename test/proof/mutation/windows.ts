@@ -63,8 +63,18 @@ export const WINDOWS: readonly Mutant[] = [
     ],
   ]),
   ...mutants('N2', 'meters', [
-    ['a correction of an old period lowers no new one', 'if window.s == place then window.u', 'if true then window.u', 'guards-windows'],
-    ['what is measured is reserved while the call runs', "else window.r = window.r + charge.R end", 'end', ['windows', 'guards.test']],
+    [
+      'a correction of an old period lowers no new one',
+      'if window.s == place then window.u',
+      'if true then window.u',
+      'guards-windows',
+    ],
+    [
+      'what is measured is reserved while the call runs',
+      'else window.r = window.r + charge.R end',
+      'end',
+      ['windows', 'guards.test'],
+    ],
     [
       'a bucket does not leave early',
       '(buckets[gone + 1] + 1) * window.w <= now',
@@ -131,7 +141,12 @@ export const WINDOWS: readonly Mutant[] = [
   ]),
   ...mutants('N4', 'charges', [
     ['the rate has its burst', 'record.tat or 0) - (burst - 1) * interval', 'record.tat or 0)', 'guards-windows'],
-    ['a rate token is taken', 'math.max(record.tat or 0, now_us) + interval', 'math.max(record.tat or 0, now_us)', 'leases'],
+    [
+      'a rate token is taken',
+      'math.max(record.tat or 0, now_us) + interval',
+      'math.max(record.tat or 0, now_us)',
+      'leases',
+    ],
     [
       'a refunded token is not given twice',
       'math.max(record.tat - record.rt, floor)',
