@@ -7,9 +7,10 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { checkMutants } from '#test/proof/mutation/check.ts';
 
 /** Project → why it is slow enough to stand alone. `unit` and `arch` are part of `check`. */
-const PARTS = ['check', 'property', 'simulation', 'integration', 'scripts', 'e2e'] as const;
+const PARTS = ['check', 'mutation', 'property', 'simulation', 'integration', 'scripts', 'e2e'] as const;
 type Part = (typeof PARTS)[number];
 
 interface Tally {
@@ -52,7 +53,15 @@ async function runProjects(projects: readonly string[], folder: string): Promise
   return { passed: numPassedTests ?? 0, failed: code !== 0 && failed === 0 ? 1 : failed };
 }
 
+/** The guards whose tests are fastest; `npm run proof` takes them all. */
+async function runMutation(): Promise<Tally> {
+  const { signal } = new AbortController();
+  const { killed, failed } = await checkMutants({ fast: true, signal, log: (line) => console.log(line) });
+  return { passed: killed, failed };
+}
+
 async function runPart(part: Part, folder: string): Promise<Tally> {
+  if (part === 'mutation') return runMutation();
   if (part !== 'check') return runProjects([part], folder);
   const failed = (await spawned('node', ['test/check.ts', '--without-tests'])) === 0 ? 0 : 1;
   const tests = await runProjects(['unit', 'arch'], folder);

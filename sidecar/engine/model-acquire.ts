@@ -124,12 +124,8 @@ function enqueue(
   hear(waiter, tree.now);
   const sub = room.join(waiter, flow);
   if (room.headOf(waiter.sub) !== waiter) return waiter;
-  if (why?.kind === 'park') {
-    parkAt(tree, sub, why.failing);
-  } else {
-    room.makeRunnable(sub);
-    if (why?.kind === 'root') room.setTimer('account', why.timerMs);
-  }
+  if (why?.kind === 'park') parkAt(tree, sub, why.failing);
+  else room.makeRunnable(sub);
   return waiter;
 }
 

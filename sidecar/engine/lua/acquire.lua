@@ -116,7 +116,6 @@ local function enqueue(call, id, request, failing, root, first)
     queue.set_timer(call, failing.x, failing.timer or retry)
   else
     queue.make_runnable(call, request.sub, record)
-    if root then queue.set_timer(call, 'account', root_timer(call, request.found)) end
   end
   return waiter
 end
@@ -133,7 +132,6 @@ local function grant_now(call, id, request, path)
   local lease = lease_for(call, id, path, request, { id = id })
   if waiting then
     queue.account_grant(call, path, request, request.flow, queue.open_flow(call, request.flow, request))
-    if request.class ~= 1 then queue.wake(call, 'account|system') end
   end
   return grant_reply(call, lease, warnings_of(call, path))
 end
@@ -155,7 +153,6 @@ local function decide(call, id, request, path, first)
   end
   local full = queue_full(call, request)
   if full then return full end
-  request.found = found
   return nil, enqueue(call, id, request, failing, root, first)
 end
 
