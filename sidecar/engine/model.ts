@@ -140,7 +140,6 @@ export class Model {
       for (const { lease, request, sent } of leases)
         registerLease(this.tree, { ...request, id: lease.id, owner }, lease.fence, sent);
       this.tree.leases.hear(owner, true);
-      this.tree.room.wakeAll();
     });
     return { epoch: this.clock.epoch };
   }

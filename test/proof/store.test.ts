@@ -87,6 +87,7 @@ test.concurrent('F3 FLUSHALL with a checkpoint: a window is overdrawn by no more
   const anchorMs = (window?.resetsAtMs ?? 0) - FIVE_HOURS_MS;
   const checkpoint: Checkpoint = {
     usage: [{ node: 'account', limit: 'five-hour', used: (window?.used ?? 0) + (window?.reserved ?? 0), anchorMs }],
+    learnt: [],
   };
   await more(stand, 20);
   const since = (await stand.control.report()).accepted + (await stand.flights()) - (window?.used ?? 0);

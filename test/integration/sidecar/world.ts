@@ -23,7 +23,7 @@ const ACCOUNT = { namespace: 'glm', name: 'max', uid: 'uid-1' };
 const COUNTED: readonly Resource[] = ['Requests', 'Prompts', 'OutputTokens', 'Tokens', 'Credits', 'Cost'];
 const PLENTY = 2 ** 50;
 const HOUR_MS = 3_600_000;
-const TREE_KEY = hashName(`${ACCOUNT.namespace}/${ACCOUNT.name}`, 26);
+export const TREE_KEY = hashName(`${ACCOUNT.namespace}/${ACCOUNT.name}`, 26);
 const REVISION = { leaseCreatedMs: 1, transitions: 0, generation: 1 };
 
 export const NOTHING = { drifts: 0, excess: 0 };

@@ -232,12 +232,11 @@ export class Twin {
 
   async #reclaim({ prefix, except }: Step & { do: 'reclaim' }): Promise<void> {
     const owners = { prefix: PREFIXES[prefix]!, except: except === null ? null : OWNERS[except]! };
-    const wanted = { leases: 0, waiters: 0 };
-    for (let some = this.model.reclaim(owners); some.leases + some.waiters > 0; some = this.model.reclaim(owners)) {
-      wanted.leases += some.leases;
-      wanted.waiters += some.waiters;
+    for (;;) {
+      const wanted = this.model.reclaim(owners);
+      if (this.#engine) deepEqual(await this.#engine.admin.reclaim(TREE_KEY, owners), wanted);
+      if (wanted.leases + wanted.waiters === 0) return;
     }
-    if (this.#engine) deepEqual(await this.#engine.admin.reclaim(TREE_KEY, owners), wanted);
   }
 
   #tell(epoch: number): void {
