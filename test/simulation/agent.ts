@@ -131,16 +131,13 @@ export class Agent {
   async #starts(lease: HeldLease, key: string, gone: AbortSignal): Promise<boolean> {
     const { books, party, watch } = this.#options;
     let started = false;
-    let known = true;
     try {
       started = await lease.start(gone);
     } catch (error) {
-      known = false;
       if (gone.aborted) throw error;
     } finally {
       if (!started) {
-        // A claim that arrived and was not answered may have expired since: then the lease was charged.
-        books.note(key, party.name, known ? 'nothing' : 'unknown');
+        books.note(key, party.name, 'nothing');
         watch.dropped(lease.id);
         await lease.cancel();
       }
