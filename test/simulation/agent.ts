@@ -154,7 +154,10 @@ export class Agent {
     const tell = (job: () => void): void => party.deliver(job);
     const sent = vendor.send(plan, {
       accepted: () => watch.accepted(call),
-      firstByte: () => tell(() => lease.noteFirstByte()),
+      firstByte: () => {
+        watch.answered(call);
+        tell(() => lease.noteFirstByte());
+      },
       ended: (how) => {
         watch.ended(call);
         if (how === 'refused') tell(() => resolve({ outcome: 'refusedConcurrency', cutByUs: false }));
