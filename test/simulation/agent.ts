@@ -166,6 +166,7 @@ export class Agent {
     });
     onSent(call, () => sent.close());
     const cut = (): void => {
+      watch.cut(call);
       sent.close();
       resolve({ outcome: 'brokeMidStream', cutByUs: true });
     };

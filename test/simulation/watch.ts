@@ -32,7 +32,7 @@ export interface CallFact {
   readonly sentMs: number;
   acceptedMs: number | null;
   firstByteMs: number | null;
-  /** When the vendor had done with it. */
+  /** When it was answered to the end, or cut. */
   endedMs: number | null;
 }
 
@@ -139,6 +139,11 @@ export class Watch {
     call.firstByteMs = this.#options.schedule.nowMs;
   }
 
+  /** Its caller hears no more of it; the vendor may go on for a while. */
+  cut(call: CallFact): void {
+    call.endedMs ??= this.#options.schedule.nowMs;
+  }
+
   /** What its process was granted and has not sent will never be. */
   died(sidecar: string): void {
     for (const grant of this.#open) if (grant.sidecar === sidecar && grant.sentMs === null) this.#open.delete(grant);
@@ -146,7 +151,7 @@ export class Watch {
 
   /** The vendor counts it no longer. */
   ended(call: CallFact): void {
-    call.endedMs = this.#options.schedule.nowMs;
+    this.cut(call);
     this.running.delete(call);
     if (call.grant !== null) this.#open.delete(call.grant);
   }
