@@ -2,8 +2,9 @@
 import { expect, test } from 'vitest';
 import { limit } from '#test/support/engine.ts';
 import type { Checkpoint } from '#sidecar/engine/port.ts';
-import { isFull } from './mode.ts';
-import { Stand } from './stand/stand.ts';
+import { isFull, leftOut } from './mode.ts';
+import { firstStart } from './stand/oracle.ts';
+import { momentOf, Stand } from './stand/stand.ts';
 import { openSingle, type SingleStore } from './stand/stores.ts';
 
 const SLOTS = 4;
@@ -24,29 +25,41 @@ async function used({ operator }: Stand<SingleStore>): Promise<number> {
   return (await operator.tree()).nodes[0]?.usage[0]?.used ?? Number.NaN;
 }
 
-async function more(stand: Stand<SingleStore>, calls: number, withinMs?: number): Promise<void> {
+/** A call granted just before a fault may still be on its way to the vendor. */
+const IN_HAND_MS = 500;
+
+async function more(stand: Stand<SingleStore>, calls: number, withinMs = 60_000): Promise<void> {
   const { accepted } = await stand.control.report();
-  await stand.control.until((report) => report.accepted >= accepted + calls, withinMs ?? 60_000);
+  await stand.control.until((report) => report.accepted >= accepted + calls, withinMs);
 }
 
-test.concurrent('F5 kill -9 of Redis with its append-only file: never more than c in flight, every call is charged once', async () => {
+/** What all owners may take to register after Redis has lost its place, and what a busy machine takes (rule T7). */
+const LEARNING_MS = 15_000 + 5000 + 5000;
+
+test.concurrent('F5 kill -9 of Redis with its append-only file: never more than c in flight, grants resume within TTL + H + 5 s, every call is charged once', async () => {
   const store = await openSingle(3, { config: ['appendonly yes', 'appendfsync everysec'] });
   const nodes = windowOf(1_000_000);
   await using stand = await Stand.open({ name: 'kill-redis', store, concurrency: SLOTS, sidecars: 3, nodes });
   const held = stand.call(0, { text: '[[sim midhold=ever tokens=40]]', stream: true });
   await stand.inFlight(1);
   stand.load({ callers: 20, text: '[[sim ms=100]]' });
-  for (let round = 0; round < (isFull ? 5 : 2); round++) {
+  leftOut('three of five kills of Redis in a row');
+  const kills = Array.from({ length: isFull ? 5 : 2 }, (_, round) => `kill ${round + 1}`);
+  for (const kill of kills) {
     await more(stand, 30);
-    await stand.mark(`kill ${round + 1}`);
+    await stand.mark(kill);
     await store.server.kill();
     await store.server.restart();
   }
-  await more(stand, 30, 10_000);
+  await more(stand, 30);
   await stand.control.release('ever');
   expect((await held).status).toBe(200);
-  const { calls } = await stand.proves(SLOTS);
-  expect(await used(stand)).toBe(calls.length);
+  const proof = await stand.proves(SLOTS);
+  expect(await used(stand)).toBe(proof.calls.length);
+  for (const kill of kills) {
+    const killedMs = momentOf(proof, kill);
+    expect(firstStart(proof.calls, killedMs + IN_HAND_MS) - killedMs).toBeLessThanOrEqual(LEARNING_MS);
+  }
 });
 
 test.concurrent('F5 FLUSHALL under load: never more than c in flight, grants resume within TTL + H + 10 s', async () => {
