@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { limit } from '#test/support/engine.ts';
 import type { Checkpoint } from '#sidecar/engine/port.ts';
-import { isFull, leftOut } from './mode.ts';
+import { fullOnly, isFull, leftOut } from './mode.ts';
 import { firstStart } from './stand/oracle.ts';
 import { momentOf, Stand } from './stand/stand.ts';
 import { openSingle, type SingleStore } from './stand/stores.ts';
@@ -83,36 +83,39 @@ test.concurrent('F5 FLUSHALL under load: never more than c in flight, grants res
   await stand.proves(SLOTS);
 });
 
-test.concurrent('F3 FLUSHALL with a checkpoint: a window is overdrawn by no more than was spent since, and what was in flight', async () => {
-  const amount = 150;
-  const nodes = windowOf(amount);
-  const options = {
-    concurrency: SLOTS,
-    sidecars: 2,
-    nodes,
-    binding: { waiting: { mode: 'UntilSlot', maxWaitMs: 60_000 } },
-  } as const;
-  await using stand = await Stand.open({ name: 'flushall-window', store: await openSingle(2), ...options });
-  const load = stand.load({ callers: 10, text: '[[sim ms=100]]' });
-  await stand.accepted(40);
-  const { usage } = (await stand.operator.tree()).nodes[0]!;
-  const [window] = usage;
-  const anchorMs = (window?.resetsAtMs ?? 0) - FIVE_HOURS_MS;
-  const checkpoint: Checkpoint = {
-    usage: [{ node: 'account', limit: 'five-hour', used: (window?.used ?? 0) + (window?.reserved ?? 0), anchorMs }],
-  };
-  await more(stand, 20);
-  const since = (await stand.control.report()).accepted + (await stand.flights()) - (window?.used ?? 0);
-  await stand.mark('emptied');
-  await stand.store.operator.redis.call('FLUSHALL');
-  await stand.operator.restore({ checkpoint });
-  await stand.until('the window to be used up', () =>
-    load.seen.some(({ refusal }) => refusal?.includes('five-hour') ?? false),
-  );
-  const { calls } = await stand.proves(SLOTS);
-  expect(calls.length).toBeGreaterThanOrEqual(amount);
-  expect(calls.length).toBeLessThanOrEqual(amount + since + SLOTS);
-});
+fullOnly(
+  'F3 FLUSHALL with a checkpoint: a window is overdrawn by no more than was spent since, and what was in flight',
+  async () => {
+    const amount = 150;
+    const nodes = windowOf(amount);
+    const options = {
+      concurrency: SLOTS,
+      sidecars: 2,
+      nodes,
+      binding: { waiting: { mode: 'UntilSlot', maxWaitMs: 60_000 } },
+    } as const;
+    await using stand = await Stand.open({ name: 'flushall-window', store: await openSingle(2), ...options });
+    const load = stand.load({ callers: 10, text: '[[sim ms=100]]' });
+    await stand.accepted(40);
+    const { usage } = (await stand.operator.tree()).nodes[0]!;
+    const [window] = usage;
+    const anchorMs = (window?.resetsAtMs ?? 0) - FIVE_HOURS_MS;
+    const checkpoint: Checkpoint = {
+      usage: [{ node: 'account', limit: 'five-hour', used: (window?.used ?? 0) + (window?.reserved ?? 0), anchorMs }],
+    };
+    await more(stand, 20);
+    const since = (await stand.control.report()).accepted + (await stand.flights()) - (window?.used ?? 0);
+    await stand.mark('emptied');
+    await stand.store.operator.redis.call('FLUSHALL');
+    await stand.operator.restore({ checkpoint });
+    await stand.until('the window to be used up', () =>
+      load.seen.some(({ refusal }) => refusal?.includes('five-hour') ?? false),
+    );
+    const { calls } = await stand.proves(SLOTS);
+    expect(calls.length).toBeGreaterThanOrEqual(amount);
+    expect(calls.length).toBeLessThanOrEqual(amount + since + SLOTS);
+  },
+);
 
 test.concurrent('F1 F5 maxmemory reached: new calls are refused with 503, running ones settle, and nothing is lost', async () => {
   const nodes = windowOf(1_000_000);
@@ -143,7 +146,7 @@ test.concurrent('F1 F5 maxmemory reached: new calls are refused with 503, runnin
   expect(await used(stand)).toBe(3);
 });
 
-test.concurrent('Redis away for good: a call that may not wait is refused within its deadline, none hangs', async () => {
+fullOnly('Redis away for good: a call that may not wait is refused within its deadline, none hangs', async () => {
   const binding = { waiting: { mode: 'UntilSlot', maxWaitMs: 5000 } } as const;
   await using stand = await Stand.open({
     name: 'redis-gone',

@@ -42,6 +42,8 @@ export function recount(calls: readonly Interval[], durationMs: number, { opens,
 
 /** Calls that began in one window and ended in another. */
 export function straddling(calls: readonly Interval[], durationMs: number): number {
-  const resets = recount(calls, durationMs, { opens: 'Start', charges: 'Start' }).map((span) => span.openedMs + durationMs);
+  const resets = recount(calls, durationMs, { opens: 'Start', charges: 'Start' }).map(
+    (span) => span.openedMs + durationMs,
+  );
   return calls.filter(({ startMs, endMs }) => resets.some((atMs) => startMs < atMs && atMs < endMs)).length;
 }

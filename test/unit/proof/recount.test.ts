@@ -11,10 +11,38 @@ const CALLS = [
 ];
 
 test.each([
-  ['Start', 'Start', [[0, 3], [12, 1]]],
-  ['Start', 'End', [[0, 2], [12, 2]]],
-  ['End', 'Start', [[4, 4], [14, 0]]],
-  ['End', 'End', [[4, 3], [14, 1]]],
+  [
+    'Start',
+    'Start',
+    [
+      [0, 3],
+      [12, 1],
+    ],
+  ],
+  [
+    'Start',
+    'End',
+    [
+      [0, 2],
+      [12, 2],
+    ],
+  ],
+  [
+    'End',
+    'Start',
+    [
+      [4, 4],
+      [14, 0],
+    ],
+  ],
+  [
+    'End',
+    'End',
+    [
+      [4, 3],
+      [14, 1],
+    ],
+  ],
 ] as const)('a window that opens at the %s and charges at the %s', (opens, charges, wanted) => {
   expect(recount(CALLS, LENGTH, { opens, charges }).map(({ openedMs, used }) => [openedMs, used])).toEqual(wanted);
 });
