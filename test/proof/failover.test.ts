@@ -136,6 +136,8 @@ fullOnly(
 test.concurrent('F5 W2 R1 to R2 and back to an R1 that remembers old times: never more than c in flight, the epoch only rises', async () => {
   await using stand = await openStand('there-and-back');
   const { topology } = stand.store;
+  const known = stand.call(0, HELD);
+  await stand.inFlight(1);
   stand.load({ callers: 20, text: '[[sim ms=300]]' });
   await more(stand, 20);
   topology.link.cut();
@@ -144,12 +146,17 @@ test.concurrent('F5 W2 R1 to R2 and back to an R1 that remembers old times: neve
   await stand.mark('to R2');
   await promote(stand, topology.replica);
   await more(stand, 30);
+  // R1 will never have heard of this one.
+  const unknown = stand.call(1, HELD);
+  await stand.until('a second call that stays', async () => (await stand.control.holds())['ever'] === 2);
   epochs.push((await stand.operator.tree()).epoch);
   await stand.mark('back to R1');
   topology.front.leadTo(topology.master.port);
   topology.front.drop();
   await more(stand, 30);
   epochs.push((await stand.operator.tree()).epoch);
+  await stand.control.release('ever');
+  expect([(await known).status, (await unknown).status]).toEqual([200, 200]);
   await stand.proves(SLOTS);
   expect(epochs).toEqual([...new Set(epochs)].toSorted((a, b) => a - b));
 });
