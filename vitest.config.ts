@@ -4,6 +4,14 @@ import { defineConfig } from 'vitest/config';
 /** For tests that wait for lifetimes and deadlines more than they compute: one worker would leave a processor idle. */
 const maxWorkers = Math.max(2, availableParallelism() - 1);
 
+const PROOF = {
+  include: ['test/proof/**/*.test.ts'],
+  testTimeout: 600_000,
+  hookTimeout: 120_000,
+  maxConcurrency: 5,
+  maxWorkers,
+};
+
 /** Fast projects (`unit`, `arch`) are part of `npm run check`; the others need what `test/setup.sh` installs. */
 export default defineConfig({
   test: {
@@ -32,16 +40,9 @@ export default defineConfig({
         },
       },
       { test: { name: 'simulation', include: ['test/simulation/**/*.test.ts'], testTimeout: 600_000 } },
-      {
-        // Real processes and faults; `npm run proof` runs it at full length.
-        test: {
-          name: 'proof',
-          include: ['test/proof/**/*.test.ts'],
-          testTimeout: 600_000,
-          hookTimeout: 120_000,
-          maxConcurrency: 4,
-        },
-      },
+      // Real processes and faults; mostly they wait. `npm test` runs the short form, `npm run proof` all of it.
+      { test: { name: 'faults', ...PROOF } },
+      { test: { name: 'proof', ...PROOF, env: { GLMQUOTA_PROOF: 'full' } } },
       {
         test: {
           name: 'e2e',

@@ -26,7 +26,8 @@ export function driftOf({ tree }: Model): string | null {
   for (const { slot, taken, landed, request } of tree.leases.live) {
     for (const { node, charges } of taken) {
       count(slots, node, slot);
-      if (!landed) for (const { key, known } of charges) if (!isMeter(key) || !known) count(held, `${node} ${key}`, request.id);
+      if (!landed)
+        for (const { key, known } of charges) if (!isMeter(key) || !known) count(held, `${node} ${key}`, request.id);
     }
   }
   for (const [name, node] of tree.nodes) {

@@ -23,12 +23,15 @@ test.each(BREAKS)('$what is noticed', async ({ scenario, says, ...sabotage }) =>
 });
 
 /** The same seed is the same history, to the last message. */
-test.each(Object.entries({ ...pods, ...store, ...tree }))('%s: a seed tells the same twice', async (_name, scenario) => {
-  const digests = [];
-  for (let twice = 0; twice < 2; twice++)
-    digests.push((await run(scenario, { seed: 7, only: null, aloud: false })).trace.digest());
-  expect(digests[1]).toBe(digests[0]);
-});
+test.each(Object.entries({ ...pods, ...store, ...tree }))(
+  '%s: a seed tells the same twice',
+  async (_name, scenario) => {
+    const digests = [];
+    for (let twice = 0; twice < 2; twice++)
+      digests.push((await run(scenario, { seed: 7, only: null, aloud: false })).trace.digest());
+    expect(digests[1]).toBe(digests[0]);
+  },
+);
 
 async function firstViolation(scenario: Scenario, sabotage: Sabotage): Promise<string> {
   for (let seed = 1; seed <= SEEDS; seed++) {

@@ -27,7 +27,9 @@ export function testSeeds<Name extends string>(
     console.log(`${name}: seeds ${first} to ${first + count - 1}`);
   });
   if (count < MANY && !isFull)
-    console.log(`left out: ${MANY - count} of ${MANY} seeds of ${all.length} classes of faults (npm run proof runs it)`);
+    console.log(
+      `left out: ${MANY - count} of ${MANY} seeds of ${all.length} classes of faults (npm run proof runs it)`,
+    );
 }
 
 function replay(name: string, seed: number): string {

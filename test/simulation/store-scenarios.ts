@@ -21,8 +21,7 @@ export const restarts: Scenario = {
 export const lossyFailOver: Scenario = {
   sidecars: 3,
   shape: roomyShape,
-  faults: (random) =>
-    several(random, 1, 2, () => failOver(random, [1, 200, 1000, 5000])),
+  faults: (random) => several(random, 1, 2, () => failOver(random, [1, 200, 1000, 5000])),
   promises: { timesLimit: 1, forgets: true },
 };
 
@@ -84,9 +83,7 @@ export const shortages: Scenario = {
   shape: anyShape,
   faults: (random) =>
     several(random, 1, 4, () =>
-      random.chance(0.5)
-        ? faults.full(moment(random, 500, 20_000))
-        : faults.operatorAway(moment(random, 2000, 40_000)),
+      random.chance(0.5) ? faults.full(moment(random, 500, 20_000)) : faults.operatorAway(moment(random, 2000, 40_000)),
     ),
   promises: { timesLimit: 1 },
 };
