@@ -15,8 +15,7 @@ const STORM = 'test/integration/engine/connection-storm';
 async function proveFaults(surroundings: Surroundings): Promise<Outcome> {
   const rows = join(surroundings.folder, 'rows');
   mkdirSync(rows);
-  const env = { ...FULL, GLMQUOTA_PROOF_ROWS: rows };
-  const proofs = await runProjects(['proof'], { ...surroundings, ...NO_TIMEOUT, env });
+  const proofs = await runProjects(['proof'], { ...surroundings, ...NO_TIMEOUT, env: { GLMQUOTA_PROOF_ROWS: rows } });
   const outcome = summed([proofs, await runProjects(['integration'], { ...surroundings, env: FULL, files: [STORM] })]);
   writeFaults(rows, outcome);
   return outcome;
