@@ -46,7 +46,6 @@ const PARTS: readonly Part[] = [
   ),
   project('simulation', 'sidecars, network and Redis from one seed'),
   project('faults', 'real processes killed, stopped and cut off, each held to its bound; a minute of soak'),
-  project('faults', 'real processes killed, stopped and cut off, each held to its bound'),
   project('integration', 'each part with real neighbours'),
   project('scripts', "the engine's suites with scripts in place of functions"),
   project('e2e', 'the product on a cluster'),
