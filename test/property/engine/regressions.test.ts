@@ -1,5 +1,5 @@
 /** Histories that failed once, shrunk; the engine must do as the model in each, and in the end nobody waits. */
-import { afterAll, beforeAll, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openTestEngine, type TestEngine } from '#test/support/engine.ts';
 import { startRedis, type TestRedis } from '#test/support/redis.ts';
 import { drain } from './drain.ts';
@@ -104,4 +104,5 @@ test.each(Object.entries(histories))('%s', async (_name, { first, steps }) => {
     await twin.compare();
   }
   await drain(twin);
+  expect(twin.model.tree.room.waiters).toEqual([]);
 });
