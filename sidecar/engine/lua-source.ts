@@ -41,6 +41,7 @@ export const LUA_FILES = [
   'ledger',
   'checkpoint',
   'settings',
+  'remember',
   ...OPERATIONS,
 ] as const;
 

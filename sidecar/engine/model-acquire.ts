@@ -80,7 +80,7 @@ function decide(tree: ModelTree, request: AcquireRequest, again: Retry | null): 
   if (why?.kind === 'deny') return denialOf(why.failing, tree);
   const full = queueFull(tree, request.leaf);
   if (full) return denialOf(full, tree);
-  return enqueue(tree, { ...arrival, deadlineMs }, { again, why });
+  return enqueue(tree, { ...arrival, deadlineMs, sinceMs: tree.now.logicalMs }, { again, why });
 }
 
 const deadlineOf = ({ now }: ModelTree, { wait }: AcquireRequest): number =>
@@ -124,12 +124,8 @@ function enqueue(
   hear(waiter, tree.now);
   const sub = room.join(waiter, flow);
   if (room.headOf(waiter.sub) !== waiter) return waiter;
-  if (why?.kind === 'park') {
-    parkAt(tree, sub, why.failing);
-  } else {
-    room.makeRunnable(sub);
-    if (why?.kind === 'root') room.setTimer('account', why.timerMs);
-  }
+  if (why?.kind === 'park') parkAt(tree, sub, why.failing);
+  else room.makeRunnable(sub);
   return waiter;
 }
 

@@ -82,7 +82,7 @@ export class ModelClock {
     if (!this.#state) this.#begin();
     else if (this.#state.rawUs - this.#rawUs > STEP_MS * 1000) this.steps += 1;
     if (lastMs !== null && this.now.logicalMs - lastMs > SILENT_MS) {
-      if (this.now.logicalMs >= this.#noReapUntilMs) this.#gapFromMs = lastMs;
+      this.#gapFromMs = lastMs;
       this.#noReapUntilMs = this.now.logicalMs + SILENT_MS;
     }
     if (this.#state && this.#state.identity !== this.#identity) {

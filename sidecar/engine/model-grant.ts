@@ -25,7 +25,6 @@ export function grantNow(tree: ModelTree, arrival: Arrival, path: readonly NodeC
   tree.lastGrantWasSystem = priority === 'System';
   if (room.waiters.length > 0) {
     accountGrant(tree, room.flowOf(arrival), request, path);
-    if (priority !== 'System') room.wake(SYSTEM_X);
   }
   return grantOf(tree, lease, warnings(tree, path));
 }

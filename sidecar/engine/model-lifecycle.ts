@@ -183,6 +183,8 @@ function learnConcurrency(
   const limit = adaptive ? adaptive.limit : config.concurrency;
   const isHandOff = lease.dispatched && sentAfterMs <= 500 && limit !== null && node.inFlight.size <= limit;
   if (!wasProbe && isHandOff && tree.releaseHold.grow(tree.now)) return;
+  const isLeast = adaptive === null || adaptive.limit <= (boundsOf(config)?.min ?? 0);
+  if (!wasProbe && isHandOff && isLeast) tree.releaseHold.growAgain(lease.grantedMs, tree.now);
   const isNews = adaptive !== null && lease.grantedMs + sentAfterMs >= adaptive.decreasedMs;
   if (!wasProbe && isNews) shrink(tree, config);
   learnOfAccount(tree, model);

@@ -21,6 +21,8 @@ export interface Waiter {
   deadlineMs: number;
   /** When it ends without another sign of life. */
   endsMs: number;
+  /** When it joined the queue; a retry joins anew. */
+  readonly sinceMs: number;
 }
 
 export interface Flow {

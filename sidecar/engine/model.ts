@@ -13,7 +13,7 @@ import type { Waiter } from './model-queue.ts';
 import { refusal } from './model-revision.ts';
 import { snapshotNodes } from './model-snapshot.ts';
 import { ModelTree } from './model-tree.ts';
-import type { BeatReply, BeatRequest, LeaseRef, Notice, RegisterRequest, SwapReply } from './port.ts';
+import type { BeatReply, BeatRequest, ConfigureOptions, LeaseRef, Notice, RegisterRequest, SwapReply } from './port.ts';
 import type * as terms from './terms.ts';
 import type { NodeName, Revision, TreeConfig } from './tree-terms.ts';
 
@@ -39,14 +39,15 @@ export class Model {
     this.tree.wipe();
   }
 
-  /** `lost`: there was a tree, and Redis forgot it (rule T7). */
-  configure(tree: TreeConfig, revision: Revision, { lost = false } = {}): terms.ConfigureReply {
+  /** `lost`: there was a tree, and Redis forgot it (rule T7); `checkpoint`: what was used by then (rule F3). */
+  configure(tree: TreeConfig, revision: Revision, options: ConfigureOptions = {}): terms.ConfigureReply {
+    const { lost = false, checkpoint = null } = options;
     const old = this.tree.config;
     const refused = old && refusal(old, tree, revision);
     if (refused) return refused;
     this.#open(null);
     if (lost && !old) this.clock.learn(true);
-    this.#write(() => adopt(this.tree, tree, revision));
+    this.#write(() => adopt(this.tree, tree, { revision, remembered: old ? null : checkpoint }));
     bury(this.tree);
     return { kind: 'applied', generation: revision.generation };
   }
@@ -140,7 +141,6 @@ export class Model {
       for (const { lease, request, sent } of leases)
         registerLease(this.tree, { ...request, id: lease.id, owner }, lease.fence, sent);
       this.tree.leases.hear(owner, true);
-      this.tree.room.wakeAll();
     });
     return { epoch: this.clock.epoch };
   }

@@ -207,6 +207,7 @@ export type WaiterRecord = Readonly<Record<(typeof WAITER_TEXTS)[number], string
   readonly round: number;
   readonly seq: number;
   readonly longest: number;
+  readonly since: number;
   /** By resource index. */
   readonly amounts: readonly number[];
 };
@@ -218,9 +219,9 @@ export function decodeWaiter(bytes: Buffer): WaiterRecord {
     string
   >;
   const priority = struct.byte();
-  const [deadline = 0, round = 0, seq = 0, , longest = 0] = struct.times(5, () => struct.double());
+  const [deadline = 0, round = 0, seq = 0, , longest = 0, since = 0] = struct.times(6, () => struct.double());
   const amounts = struct.rest(() => struct.double());
-  return { ...texts, class: priority, deadline, round, seq, longest, amounts };
+  return { ...texts, class: priority, deadline, round, seq, longest, since, amounts };
 }
 
 export interface FlowRecord {

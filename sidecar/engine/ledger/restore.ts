@@ -180,8 +180,8 @@ interface Named {
 }
 
 function resumeWaiter(room: WaitingRoom, record: WaiterRecord, flow: string, { id, endsMs }: Named): void {
-  const { round, seq, deadline: deadlineMs, sub } = record;
-  const about = { class: classAt(record.class), flow, sub, round, seq, deadlineMs, endsMs };
+  const { round, seq, deadline: deadlineMs, since: sinceMs, sub } = record;
+  const about = { class: classAt(record.class), flow, sub, round, seq, deadlineMs, endsMs, sinceMs };
   room.waiters.push({ ...about, request: requestOf(id, record) });
 }
 

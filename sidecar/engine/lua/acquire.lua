@@ -105,7 +105,7 @@ local function enqueue(call, id, request, failing, root, first)
     round, seq = queue.next_round(call, flow, request, round), seq or queue.next_seq(call)
   end
   local waiter = request
-  waiter.round, waiter.seq = round, seq
+  waiter.round, waiter.seq, waiter.since = round, seq, call.meta.now_ms
   waiter.attempt = request.attempt or 1
   local record = queue.join(call, id, waiter, flow_name)
   local _, _, head = queue.head_of(call, request.sub)
@@ -116,7 +116,6 @@ local function enqueue(call, id, request, failing, root, first)
     queue.set_timer(call, failing.x, failing.timer or retry)
   else
     queue.make_runnable(call, request.sub, record)
-    if root then queue.set_timer(call, 'account', root_timer(call, request.found)) end
   end
   return waiter
 end
@@ -133,7 +132,6 @@ local function grant_now(call, id, request, path)
   local lease = lease_for(call, id, path, request, { id = id })
   if waiting then
     queue.account_grant(call, path, request, request.flow, queue.open_flow(call, request.flow, request))
-    if request.class ~= 1 then queue.wake(call, 'account|system') end
   end
   return grant_reply(call, lease, warnings_of(call, path))
 end
@@ -141,8 +139,9 @@ end
 -- Decides on a call that was never seen. A reply, or the waiter it became.
 local function decide(call, id, request, path, first)
   request.class = math.max(request.class, path.class)
-  request.flow, request.sub = queue.names_of(request)
   local found = check_path(call, path, request)
+  -- Whoever is served at once where nobody waits needs no name in the queue.
+  if #found > 0 or call.meta.waiting > 0 then request.flow, request.sub = queue.names_of(request) end
   if #found == 0 and may_go_first(call, request) then return grant_now(call, id, request, path) end
   local failing, root
   if #found > 0 then
@@ -154,7 +153,6 @@ local function decide(call, id, request, path, first)
   end
   local full = queue_full(call, request)
   if full then return full end
-  request.found = found
   return nil, enqueue(call, id, request, failing, root, first)
 end
 

@@ -55,6 +55,18 @@ local function head_member(sub, record)
   return table.concat({ record.flow, digits(record.round), digits(record.seq), sub }, '\0')
 end
 
+-- Who has waited longest, leaf by leaf: only the snapshot asks.
+local function age_member(id, waiter)
+  return table.concat({ 'A', waiter.leaf, digits(waiter.since), id }, '\0')
+end
+
+-- When the call began to wait that has waited longest with this leaf, logical ms; nil: none waits.
+function queue.oldest_of(call, leaf)
+  local prefix = 'A\0' .. leaf
+  local member = lex_range(call.keys.order, prefix, 'LIMIT', 0, 1)[1]
+  return member and tonumber(string.sub(member, #prefix + 2, #prefix + 17))
+end
+
 -- The first of a sub-queue: round, seq, id; nil: it is empty.
 function queue.head_of(call, sub)
   local member = lex_range(call.keys.order, sub, 'LIMIT', 0, 1)[1]
@@ -187,6 +199,7 @@ function queue.leave(call, id, waiter)
   redis.call('ZREM', keys.patience, id)
   redis.call('ZREM', keys.order,
     table.concat({ waiter.sub, digits(waiter.round), digits(waiter.seq), id }, '\0'))
+  redis.call('ZREM', keys.order, age_member(id, waiter))
   record.waiting, flow.waiting, meta.waiting = record.waiting - 1, flow.waiting - 1, meta.waiting - 1
   if waiter.class == 1 then meta.waiting_system = meta.waiting_system - 1 end
   redis.call('HINCRBY', keys.flows, 'L:' .. waiter.leaf, -1)
@@ -220,6 +233,7 @@ function queue.join(call, id, waiter, flow_name)
   queue.hear(call, id, waiter)
   redis.call('ZADD', keys.order, 0,
     table.concat({ waiter.sub, digits(waiter.round), digits(waiter.seq), id }, '\0'))
+  redis.call('ZADD', keys.order, 0, age_member(id, waiter))
   flow.waiting, meta.waiting = flow.waiting + 1, meta.waiting + 1
   if waiter.class == 1 then meta.waiting_system = meta.waiting_system + 1 end
   redis.call('HINCRBY', keys.flows, 'L:' .. waiter.leaf, 1)
