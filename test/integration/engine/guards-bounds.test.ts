@@ -40,12 +40,13 @@ test('Q2 however great its weight, a grant costs a flow its turn', async () => {
     node('account', null, { concurrency: 1 }),
     ...models,
     heavy,
-    node('quota:heavy/leaf', 'quota:heavy', { weight: 1000 }),
+    node('quota:heavy/team', 'quota:heavy', { weight: 1000 }),
+    node('quota:heavy/team/leaf', 'quota:heavy/team', { weight: 1000 }),
     node('quota:light', 'account'),
   ]);
   const holder = await rules.grant('0');
   const waiting: Waiting[] = ['h1', 'h2', 'l1'].map((id) => ({ id, owner: 'pod-1' }));
-  for (const { id } of waiting) await queue(id, { leaf: id.startsWith('h') ? 'quota:heavy/leaf' : 'quota:light' });
+  for (const { id } of waiting) await queue(id, { leaf: id.startsWith('h') ? 'quota:heavy/team/leaf' : 'quota:light' });
   expect(await serveAll(holder, waiting)).toEqual(['h1', 'l1', 'h2']);
 });
 

@@ -12,7 +12,7 @@ function constant(rule: string, name: string, value: string, other: string, red:
 }
 
 const numbers: readonly Mutant[] = [
-  constant('T1', 'STEP_MS', '5_000', '50_000', 'guards-time'),
+  constant('T1', 'STEP_MS', '5_000', '50_000', 'guards-owners'),
   constant('T2', 'TTL_MS', '15_000', '16_000', 'guards-bounds'),
   constant('T2', 'CLAIM_TTL_MS', '10_000', '12_000', 'guards-time'),
   constant('T3', 'SILENT_MS', '7_500', '9_000', 'leases'),

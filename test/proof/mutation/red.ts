@@ -21,7 +21,7 @@ interface Report {
 }
 
 /** A Lua error is no proof that a test looks at the guard: it would be red for any nonsense. */
-const LUA_ERROR = /attempt to |user_function:\d|user_script:\d|Error compiling/;
+const LUA_ERROR = /attempt to |user_(?:function|script):\d+: |Error compiling/;
 
 /** Ends at the first red test. Files are of `test/<project>/`; random histories are the same each time. */
 export async function runTests(folder: string, files: readonly string[], signal: AbortSignal): Promise<Result> {
