@@ -52,6 +52,7 @@ test('Q7 the pause before a probe grows to ten minutes, not further', async () =
   for (const seconds of [30, 60, 120, 240, 480, 600]) {
     await end(await probe(`after ${seconds} s`, [first], seconds * 1000), 'refusedConcurrency');
   }
+  expect(await limitOf(MODEL)).toBe(1);
 });
 
 test('Q7 a limit does not shrink below its least', async () => {
