@@ -227,3 +227,9 @@ test('N6 a second refusal that names an earlier time does not shorten a freeze',
   await rules.settle(grants[1]!, { outcome: 'refusedQuota', frozenUntilMs: until - HOUR / 2 });
   expect(await rules.acquire('3')).toMatchObject({ reason: 'Frozen', retryAtMs: until + 2000 });
 });
+
+test('N5 a 1308 that names no time closes the account for a minute', async () => {
+  await tree({});
+  await rules.settle(await rules.grant('1'), { outcome: 'refusedQuota', frozenUntilMs: null });
+  expect(await rules.acquire('2')).toMatchObject({ reason: 'Frozen', retryAtMs: rules.engine.nowMs + 62_000 });
+});

@@ -32,7 +32,8 @@ export async function runTests(folder: string, files: readonly string[], signal:
     'run',
     ...Array.from(projects, (project) => `--project=${project}`),
     '--bail=1',
-    '--testTimeout=20000',
+    // Random histories take long; a timeout there would be no verdict.
+    `--testTimeout=${projects.has('property') ? 600_000 : 20_000}`,
     '--reporter=json',
     `--outputFile=${report}`,
     ...files,
