@@ -110,6 +110,11 @@ export class ModelClock {
     return this.now.logicalMs < this.#noReapUntilMs;
   }
 
+  /** Until when nobody is known to be silent. */
+  get noReapUntilMs(): number {
+    return this.#noReapUntilMs;
+  }
+
   /** Leases that expired up to this moment may be reaped. */
   get reapUntilMs(): number {
     const { logicalMs } = this.now;

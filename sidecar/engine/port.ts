@@ -118,7 +118,10 @@ export interface AdminEngine {
     key: TreeKey,
     signal?: AbortSignal,
   ): Promise<{ readonly serverNowMs: number; readonly nextTickMs: number | null }>;
-  /** Ends all leases and waiters of owners whose name starts with `prefix` and is not `except`, as if they had expired. */
+  /**
+   * Ends leases and waiters of owners whose name starts with `prefix` and is not `except`, as if they had expired: at most
+   * 64 of each, so that Redis is not busy for long. None ended: none is left.
+   */
   reclaim(
     key: TreeKey,
     owners: { readonly prefix: string; readonly except: string | null },
@@ -141,7 +144,7 @@ export interface ConfigureOptions {
   readonly checkpoint?: Checkpoint;
 }
 
-/** Use of the windows that still run. Limits it names and the tree lacks are skipped. */
+/** Use of the windows that still run, and what was learnt. Limits and nodes it names and the tree lacks are skipped. */
 export interface Checkpoint {
   readonly usage: readonly {
     readonly node: NodeName;
@@ -150,6 +153,13 @@ export interface Checkpoint {
     readonly used: number;
     /** When the running window opened (wall time); null: it does not open at a time, as Sliding ones. */
     readonly anchorMs: number | null;
+  }[];
+  readonly learnt: readonly {
+    readonly node: NodeName;
+    /** Wall time at which the node's rate is as if it had never been used; null: it is. */
+    readonly rateUntilMs: number | null;
+    /** Calls in flight that an adaptive node bears; null: it is not adaptive. */
+    readonly concurrency: number | null;
   }[];
 }
 

@@ -51,6 +51,10 @@ export interface ConcurrencyStatus {
   readonly inFlight: number;
   /** Calls that wait with this node on their path. */
   readonly queued: number;
+  /** RFC 3339: when the call began to wait that has waited longest; absent while none waits. */
+  readonly oldestWait?: string;
+  /** RFC 3339: when `limit` last changed; absent: it never did. */
+  readonly lastChange?: string;
   /** On accounts: every model with calls in flight or waiting, or with a breaker that is not closed. */
   readonly models?: readonly ModelConcurrency[];
 }
@@ -140,6 +144,8 @@ export const NODE_STATUS_FIELDS: Readonly<Record<Paths<NodeStatus>, true>> = {
   'concurrency.limit': true,
   'concurrency.inFlight': true,
   'concurrency.queued': true,
+  'concurrency.oldestWait': true,
+  'concurrency.lastChange': true,
   'concurrency.models': true,
   'concurrency.models[].name': true,
   'concurrency.models[].limit': true,

@@ -19,12 +19,19 @@ export interface NodeFacts extends ConditionFacts {
   readonly tree: TreeConfig | null;
   /** What became of the last reset that was asked for; null: none was. */
   readonly reset: ResetStatus | null;
+  /** RFC 3339: when the node's limit on calls in flight last changed; null: it never did. */
+  readonly lastChange: string | null;
+}
+
+/** What Redis said last of the object's tree; null: nothing yet. */
+export function snapshotOf({ sync }: Pick<NodeFacts, 'sync'>): TreeSnapshot | null {
+  return sync.kind === 'applied' || sync.kind === 'away' ? sync.snapshot : null;
 }
 
 /** The complete status to write. */
 export function planNodeStatus(facts: NodeFacts, nowMs: number): NodeStatus {
-  const { sync, generation, reset } = facts;
-  const snapshot = sync.kind === 'applied' || sync.kind === 'away' ? sync.snapshot : null;
+  const { generation, reset } = facts;
+  const snapshot = snapshotOf(facts);
   return {
     observedGeneration: generation,
     conditions: nextConditions(facts.conditions, planConditions(facts), { generation, nowMs }),
@@ -51,7 +58,7 @@ function counted(facts: NodeFacts, snapshot: TreeSnapshot, nowMs: number): Parti
   const blockage = findBlockage(path, models, nowMs);
   return {
     ...(usage.length === 0 ? {} : { usage, usedPercent: Math.max(...usage.map(({ percent }) => percent)) }),
-    concurrency: describeConcurrency(own, snapshot),
+    concurrency: describeConcurrency(own, snapshot, facts.lastChange),
     ...(blockage === null ? {} : { blockedBy: blockage.by }),
     ...(typeof blockage?.untilMs === 'number' ? { until: secondTime(blockage.untilMs) } : {}),
     revision: describeRevision(snapshot.revision),

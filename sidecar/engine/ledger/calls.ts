@@ -121,8 +121,11 @@ function configure(words: Words, reply: Packed): LedgerCall {
   const remembered = words.times(words.number(), () => {
     return { node: words.text(), limit: words.text(), used: words.number(), anchorMs: words.offset() };
   });
+  const learnt = words.times(words.number(), () => {
+    return { node: words.text(), rateUntilMs: words.offset(), concurrency: words.offset() };
+  });
   const revision = { leaseCreatedMs, transitions, generation };
-  const about = { tree: parseTree(text), revision, hash, lost, remembered };
+  const about = { tree: parseTree(text), revision, hash, lost, remembered, learnt };
   return { op: 'configure', ...about, reply: replies.decodeConfigured(reply) };
 }
 

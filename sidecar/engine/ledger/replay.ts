@@ -132,7 +132,8 @@ export class Replay {
     const said = ask(model, call);
     this.#listener.after?.(call, model, entry);
     this.counts.checked += 1;
-    this.#isBehind = call.op === 'calibrate' || (call.op === 'configure' && call.remembered.length > 0);
+    this.#isBehind =
+      call.op === 'calibrate' || (call.op === 'configure' && call.remembered.length + call.learnt.length > 0);
     // What it could not do cannot be compared.
     return this.#isBehind ? null : differenceOf(entry, said, stateOf(model));
   }

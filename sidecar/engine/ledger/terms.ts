@@ -49,6 +49,7 @@ export type LedgerCall =
       readonly hash: string;
       readonly lost: boolean;
       readonly remembered: Checkpoint['usage'];
+      readonly learnt: Checkpoint['learnt'];
       readonly reply: ConfigureReply;
     }
   | {

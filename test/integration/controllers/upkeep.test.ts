@@ -107,7 +107,7 @@ test('a pod told to end gets nothing new, and what it leaves is taken back once 
   expect(await acquire(link.engine, 'call-2', `${uid}/a`)).toMatchObject({ kind: 'denied', reason: 'Draining' });
   await stand.server.kubectl(['-n', 'team-a', 'delete', 'pod', 'agent-1', '--force', '--grace-period=0']);
   await called(`reclaim ${uid}/ 1`);
-  await called(`drain ${uid} false`);
+  expect(await acquire(link.engine, 'call-4', `${uid}/a`)).toMatchObject({ kind: 'denied', reason: 'Draining' });
 });
 
 test('a reset asked for by annotation is done once, told and echoed, whoever leads then', async () => {

@@ -20,7 +20,13 @@ export const suite = (name: string): string => `test/integration/engine/${name}`
 export const lua = (name: string): string => `sidecar/engine/lua/${name}.lua`;
 
 /** Guard, what is there, what is put instead, the tests. */
-export type Row = readonly [guard: string, find: string, put: string, red: string | readonly string[], fast?: 'fast'];
+export type Row = readonly [
+  guard: string,
+  find: string,
+  put: string,
+  red: string | readonly string[],
+  fast?: 'fast' | undefined,
+];
 
 /** Mutants of one file; `red` is from the root of the project. */
 export function mutantsOf(file: string, rule: string, rows: readonly Row[]): readonly Mutant[] {

@@ -8,12 +8,6 @@ const MODEL = 'test/property/engine/model';
 export const STEPS: readonly Mutant[] = [
   ...mutants('N1', 'anchored', [
     [
-      'a following window of refunds only does not open',
-      'if following and following.k > 0 then',
-      'if following then',
-      MODEL,
-    ],
-    [
       'a window opens for sure only after the one before',
       'if ended then following.su = ended end',
       'following.su = 0',
@@ -31,7 +25,6 @@ export const STEPS: readonly Mutant[] = [
       'if false then period.lo',
       MODEL,
     ],
-    ['a charge counts from its own window on', '    if period.s < charge.k then return end\n', '', MODEL],
     [
       'windows that open in one millisecond are two',
       'window.s = math.max(window.s + 1, wall)',
@@ -42,12 +35,6 @@ export const STEPS: readonly Mutant[] = [
       'a call of after the opener opens nothing',
       'local may_open = not period.hi or ending.order <= period.hf',
       'local may_open = true',
-      MODEL,
-    ],
-    [
-      'a window opens no earlier than the one before allows',
-      'local sent = math.max(ending.sent, period.fl)',
-      'local sent = ending.sent',
       MODEL,
     ],
     [
@@ -101,9 +88,6 @@ export const STEPS: readonly Mutant[] = [
   ...mutants('T4', 'settle', [
     ['a late settlement teaches nothing', '  if not late then learn(', '  if true then learn(', MODEL],
   ]),
-  ...mutants('T4', 'cancel', [
-    ['nor does what is given back late', '  if live then learn(', '  if true then learn(', MODEL],
-  ]),
   ...mutants('N4', 'configure', [
     [
       'a limit that is fixed now forgets what it learnt',
@@ -121,6 +105,8 @@ export const STEPS: readonly Mutant[] = [
       'elseif false then',
       'reconfigured',
     ],
+  ]),
+  ...mutants('W4', 'remember', [
     [
       'what is seeded is not added to what runs',
       'period.u = math.max(period.u, used - period.r)',

@@ -38,7 +38,25 @@ export const WAITING: readonly Mutant[] = [
       'request.leaf, request.class',
       'guards-waiting',
     ],
+  ]),
+  ...mutants('Q1', 'turns', [
     ['owners take turns', 'math.max(flow.round, last + 1)', 'flow.round', 'queue'],
+    [
+      'who comes back to a flow that began anew is no later than a newcomer',
+      'math.min(kept or round, round)',
+      'kept or round',
+      'queue-bounds',
+    ],
+    ['a turn is forgotten in time', 'int(math.max(until_ms, request.deadline))', 'int(MAX_AMOUNT)', 'queue-bounds'],
+  ]),
+  ...mutants('Q1', 'govern', [
+    ['a reclaimed owner has no turn', "elseif string.sub(id, 1, 2) == 'T:'", 'elseif false', 'queue-bounds'],
+    [
+      'a process of which nothing is left is not draining',
+      'if process and leases + waiters == 0 then set_draining(call, process, false) end',
+      '',
+      'queue-bounds',
+    ],
   ]),
   ...mutants('Q2', 'queue', [
     [
@@ -46,6 +64,12 @@ export const WAITING: readonly Mutant[] = [
       'math.max(queue.bottleneck_at(call, x).v, flow.locals[x] or 0)',
       '0',
       'queue',
+    ],
+    [
+      'a flow that nobody waits in keeps what it owes at a bottleneck',
+      'if bottleneck and finish > bottleneck.v then return true end',
+      '',
+      'queue-bounds',
     ],
     ['weights make shares', 'math.floor(TAG_SCALE / weight)', 'TAG_SCALE', 'queue'],
     [
@@ -59,7 +83,7 @@ export const WAITING: readonly Mutant[] = [
     ['a grant costs its flow', 'flow.tag = flow.tag + cost', '', 'queue'],
     ['virtual time does not go back', 'flow.tag = math.max(flow.tag, meta.vtime)', '', 'guards-order'],
     ['virtual time goes on', '  meta.vtime = flow.tag\n', '', 'guards-order'],
-    ['a grant costs its flow at the bottleneck', 'start, start + cost', 'start, start', 'queue'],
+    ['a grant costs its flow at the bottleneck', 'flow, x, start + cost)', 'flow, x, start)', 'queue'],
   ]),
   ...mutants('Q2', 'dispatch', [
     [
@@ -212,7 +236,9 @@ export const WAITING: readonly Mutant[] = [
     ],
   ]),
   ...mutants('bounds', 'dispatch', [
-    ['a silent waiter leaves', '    else\n      queue.leave(call, id, waiter)\n', '    else\n', 'queue'],
+    ['a silent waiter leaves', '  else\n    queue.leave(call, id, waiter)\n', '  else\n', 'queue'],
+    ['waiters whose time is over go some a call', 'waits and waiters == 0 or kept == 0', 'false', 'queue-bounds'],
+    ['the rest of them is next', 'call.more = true', '', 'queue-bounds'],
     [
       'a grant is published',
       'call.outcomes[id] = reply\n  push(call, waiter.owner, id, reply)',
@@ -228,7 +254,7 @@ export const WAITING: readonly Mutant[] = [
     ],
   ]),
   ...mutants('bounds', 'beat', [
-    ['a beat keeps a waiter', 'set_heard(call, id, waiter)', '', 'queue'],
+    ['a beat keeps a waiter', 'queue.hear(call, id, waiter)', '', 'queue'],
     ['a beat keeps a lease', '  extend(call, id)\n', '', 'leases'],
   ]),
 ];

@@ -70,6 +70,29 @@ test('Q2 shares are 8:2:1 behind a full inner node too, whether the account is f
   );
 });
 
+test('Q1, Q2 a caller that varies its attributes has no more than its share behind a full inner node', () => {
+  const shape = fc.record({ slots, slack: fc.integer({ min: 0, max: 2 }), kinds: fc.integer({ min: 2, max: 12 }) });
+  fc.assert(
+    fc.property(shape, ends, fc.integer({ min: 1, max: 3 }), (the, order, depth) => {
+      const backlog = new Backlog([
+        node('account', null, { concurrency: the.slots + the.slack + 1 }),
+        of('team', 'account', { concurrency: the.slots }),
+        of('varied', 'quota:a/team'),
+        of('plain', 'quota:a/team'),
+        of('others', 'account'),
+      ]);
+      const varied = Array.from({ length: the.kinds }, (_, kind) => ({
+        ...from('varied', { attributes: { user: `user-${kind}` } }),
+        name: `varied ${kind}`,
+      }));
+      backlog.run([...varied, from('plain'), from('others')], depth, order);
+      const shares = backlog.granted.map((name) => name.split(' ')[0]!);
+      expect(shareError(shares, { varied: 1, plain: 1 })).toBeLessThanOrEqual(0.02);
+    }),
+    runParameters(16),
+  );
+});
+
 test('Q2 shares are 8:2:1 behind a window that calls leave again as fast as they came', () => {
   fc.assert(
     fc.property(slots, ends, (most, order) => {

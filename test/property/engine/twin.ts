@@ -2,6 +2,7 @@
 import { deepEqual, equal } from 'node:assert/strict';
 import { AppError } from '#sidecar/base/errors.ts';
 import { Model, type Tick } from '#sidecar/engine/model.ts';
+import { restorable, type StoredCheckpoint, takeCheckpoint } from '#operator/controllers/checkpoints/plan.ts';
 import type { AcquireRequest } from '#sidecar/engine/terms.ts';
 import { START_MS, TREE_KEY, treeOf, type TestEngine } from '#test/support/engine.ts';
 import { Callers } from './callers.ts';
@@ -13,6 +14,8 @@ export class Twin {
   readonly callers = new Callers();
   readonly #engine: TestEngine | null;
   #us = START_MS * 1000;
+  /** Of the memory that was wiped last. */
+  #checkpoint: StoredCheckpoint | null = null;
   #generation = 0;
   #transitions = 0;
   #restarts = 0;
@@ -57,6 +60,7 @@ export class Twin {
         this.model.clock.restartAs(`server-${this.#restarts}`);
         break;
       case 'wipe':
+        this.#checkpoint = this.#takeCheckpoint() ?? this.#checkpoint;
         await this.#engine?.wipe();
         this.model.wipe();
         this.#shape = null;
@@ -97,11 +101,21 @@ export class Twin {
     const transitions = this.#transitions + Math.min(leader, 0);
     const revision = { leaseCreatedMs: START_MS, transitions, generation: this.#generation };
     const tree = treeOf(nodesOf(shape, this.nowMs));
-    const wanted = this.model.configure(tree, revision, { lost });
-    if (this.#engine) deepEqual(await this.#engine.admin.configure(tree, revision, { lost }), wanted);
+    // It counts where the memory was lost only, and then not before the operator says so.
+    const checkpoint = lost && this.#checkpoint ? { checkpoint: restorable(this.#checkpoint, tree, this.nowMs) } : {};
+    const wanted = this.model.configure(tree, revision, { lost, ...checkpoint });
+    if (this.#engine) deepEqual(await this.#engine.admin.configure(tree, revision, { lost, ...checkpoint }), wanted);
     if (wanted.kind !== 'applied') return;
     this.#shape = shape;
     if (this.#engine) deepEqual(await this.#engine.admin.config(TREE_KEY), tree);
+  }
+
+  /** As the operator takes it (rule F3); null: there is no tree. */
+  #takeCheckpoint(): StoredCheckpoint | null {
+    const seen = this.model.snapshot();
+    const { tree } = this.model.tree.config ?? {};
+    if (seen === null || tree === undefined) return null;
+    return takeCheckpoint(tree, { ...seen, epoch: 0, configHash: '', serverNowMs: this.nowMs }, this.nowMs);
   }
 
   async #acquire(call: AcquireRequest): Promise<void> {
@@ -232,12 +246,11 @@ export class Twin {
 
   async #reclaim({ prefix, except }: Step & { do: 'reclaim' }): Promise<void> {
     const owners = { prefix: PREFIXES[prefix]!, except: except === null ? null : OWNERS[except]! };
-    const wanted = { leases: 0, waiters: 0 };
-    for (let some = this.model.reclaim(owners); some.leases + some.waiters > 0; some = this.model.reclaim(owners)) {
-      wanted.leases += some.leases;
-      wanted.waiters += some.waiters;
+    for (;;) {
+      const wanted = this.model.reclaim(owners);
+      if (this.#engine) deepEqual(await this.#engine.admin.reclaim(TREE_KEY, owners), wanted);
+      if (wanted.leases + wanted.waiters === 0) return;
     }
-    if (this.#engine) deepEqual(await this.#engine.admin.reclaim(TREE_KEY, owners), wanted);
   }
 
   #tell(epoch: number): void {

@@ -119,7 +119,14 @@ describe('upkeep of a tree', () => {
 describe('ticking', () => {
   function snapshot(key: string, queued: number): TreeSnapshot {
     const counts = { inFlight: 0, concurrency: null, stopped: false, frozenUntilMs: null, usage: [] };
-    const account: NodeSnapshot = { name: 'account', breaker: 'Closed', ...counts, queued };
+    const account: NodeSnapshot = {
+      name: 'account',
+      breaker: 'Closed',
+      rateWaitUs: 0,
+      oldestWaiterMs: null,
+      ...counts,
+      queued,
+    };
     return { key, epoch: 1, revision: REVISION, configHash: 'h', serverNowMs: 0, nodes: [account], leases: 0 };
   }
 

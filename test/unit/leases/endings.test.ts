@@ -140,6 +140,17 @@ test('a lease that was not heard of for two beats is claimed before it starts, a
   expect(engine.claims).toBe(2);
 });
 
+test('T4 a lease that was gone when it was claimed is settled as never sent: a cancellation would not refund it', async () => {
+  const { desk, engine, clock } = deskWith();
+  const lease = await admitted(desk);
+  clock.wallMs += 60_000;
+  engine.onClaim = () => false;
+  expect(await lease.start(never)).toBe(false);
+  await lease.cancel();
+  expect(engine.settled).toMatchObject([{ id: lease.id, outcome: 'neverSent', sentAfterMs: null }]);
+  expect(engine.cancelled).toEqual([]);
+});
+
 test('a call is cut at its maxRuntime', async () => {
   const { desk, clock } = deskWith(snapshotOf({ maxRuntimeMs: 90_000 }));
   const lease = await admitted(desk);
@@ -239,7 +250,7 @@ test('a call cut while its lease is claimed ends at once and is beaten no more',
   gate.resolve(true);
   expect(await starting).toBe(false);
   await lease.cancel();
-  expect(engine.cancelled).toEqual([lease.id]);
+  expect(engine.settled).toMatchObject([{ id: lease.id, outcome: 'neverSent' }]);
   const { beats } = engine;
   await clock.advance(60_000);
   expect([engine.beats - beats, desk.inFlight]).toEqual([0, 0]);
