@@ -92,6 +92,7 @@ local function end_waiter(call, id)
     local failing = path and best_of(check_path(call, path, waiter)) or not path and gone_failing(waiter.leaf)
     deny_waiter(call, id, waiter, failing or waiting_failing(call))
   elseif meta.now_ms < meta.no_reap_until then
+    call.changed = true
     redis.call('ZADD', keys.patience, int(math.min(waiter.deadline, meta.no_reap_until)), id)
   else
     queue.leave(call, id, waiter)

@@ -57,6 +57,29 @@ test('Q1, Q2 a caller that varies its attributes has one share behind a full inn
   expect(order.slice(0, 20).filter((name) => name === 'plain')).toHaveLength(10);
 });
 
+test('Q2 calls that were cancelled while they were parked cost their flow nothing', async () => {
+  await rules.engine.configure([
+    node('account', null, { concurrency: 9 }),
+    ...models,
+    node('quota:team', 'account', { concurrency: 1 }),
+    node('quota:varied', 'quota:team'),
+    node('quota:plain', 'quota:team'),
+  ]);
+  const first = await rules.grant('0', { leaf: 'quota:team' });
+  await queue('plain 0', { owner: 'plain', leaf: 'quota:plain' });
+  for (let index = 0; index < 20; index += 1) {
+    await queue(`left ${index}`, { owner: 'varied', leaf: 'quota:varied', attributes: { user: `user-${index}` } });
+    await rules.engine.sidecar.cancel(`left ${index}`);
+  }
+  for (const id of ['varied 1', 'varied 2']) await queue(id, { owner: 'varied', leaf: 'quota:varied' });
+  for (const id of ['plain 1', 'plain 2']) await queue(id, { owner: 'plain', leaf: 'quota:plain' });
+  const waiting = ['plain 0', 'varied 1', 'plain 1', 'varied 2', 'plain 2'].map((id) => ({
+    id,
+    owner: id.split(' ')[0]!,
+  }));
+  expect(await serveAll(first, waiting)).toEqual(waiting.map(({ id }) => id));
+});
+
 test('Q2 who asks for one call at a time behind a full inner node owes what it had all the same', async () => {
   await rules.engine.configure([
     node('account', null, { concurrency: 9 }),

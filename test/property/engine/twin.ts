@@ -182,7 +182,7 @@ export class Twin {
     const beat = { owner: OWNERS[step.owner]!, epoch, leases, waiters: this.callers.waitersOf(step) };
     const wanted = this.model.beat(beat);
     if (this.#engine) deepEqual(await this.#engine.sidecar.beat(beat), wanted);
-    this.callers.hearBeat(wanted);
+    this.callers.hearBeat(beat.owner, wanted);
     if (wanted.kind === 'alive') this.#tell(wanted.epoch);
   }
 
