@@ -1,7 +1,5 @@
 /** Whether the oracles see anything: one thing is broken at a time, and a run of some class has to turn red. */
 import { expect, test } from 'vitest';
-import type { Model } from '#sidecar/engine/model.ts';
-import type { LeaseEngine } from '#sidecar/leases/metered-engine.ts';
 import { run, type Sabotage, type Scenario } from './run.ts';
 import * as pods from './scenarios.ts';
 import * as store from './store-scenarios.ts';

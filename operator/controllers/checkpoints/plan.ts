@@ -4,7 +4,7 @@
  */
 import { describeWindow } from '../../trees/windows.ts';
 import type { Checkpoint } from '../../../sidecar/engine/port.ts';
-import type { TreeSnapshot } from '../../../sidecar/engine/terms.ts';
+import type { Anchor, TreeSnapshot } from '../../../sidecar/engine/terms.ts';
 import type { LimitConfig, NodeName, TreeConfig, Window } from '../../../sidecar/engine/tree-terms.ts';
 
 export interface StoredUsage {
@@ -16,6 +16,8 @@ export interface StoredUsage {
   readonly used: number;
   /** Wall time; null: not open, or without a reset (Sliding). */
   readonly resetsAtMs: number | null;
+  /** Of an anchored window; older checkpoints lack it. */
+  readonly anchor?: Anchor;
 }
 
 export interface StoredCheckpoint {
@@ -32,10 +34,11 @@ const REST_MS = 30_000;
 export function takeCheckpoint(tree: TreeConfig, snapshot: TreeSnapshot, nowMs: number): StoredCheckpoint {
   const limits = limitsOf(tree);
   const usage = snapshot.nodes.flatMap(({ name: node, usage: all }) =>
-    all.flatMap(({ limit, used, reserved, resetsAtMs }): StoredUsage[] => {
+    all.flatMap(({ limit, used, reserved, resetsAtMs, anchor }): StoredUsage[] => {
       const config = limits.get(`${node}|${limit}`);
       if (config === undefined || used + reserved === 0) return [];
-      return [{ node, limit, identity: identityOf(config), used: used + reserved, resetsAtMs }];
+      const seen = { node, limit, identity: identityOf(config), used: used + reserved, resetsAtMs };
+      return [anchor === undefined ? seen : { ...seen, anchor }];
     }),
   );
   return { savedAtMs: nowMs, epoch: snapshot.epoch, usage };
@@ -61,7 +64,8 @@ function differences(last: StoredCheckpoint, next: StoredCheckpoint): readonly D
   const grown = next.usage.flatMap((after): Difference[] => {
     const before = known.get(`${after.node}|${after.limit}`);
     known.delete(`${after.node}|${after.limit}`);
-    const isSame = before?.used === after.used && before.resetsAtMs === after.resetsAtMs;
+    const isOpenedAlike = before?.anchor?.loMs === after.anchor?.loMs && before?.anchor?.hiMs === after.anchor?.hiMs;
+    const isSame = before?.used === after.used && before.resetsAtMs === after.resetsAtMs && isOpenedAlike;
     return isSame && before.identity === after.identity ? [] : [{ before, after }];
   });
   // Windows that ended since: what is stored of them is filtered by their reset when it is read.
@@ -80,11 +84,13 @@ function isStep(before: StoredUsage | undefined, after: StoredUsage, limit: Limi
 export function restorable({ usage, savedAtMs }: StoredCheckpoint, tree: TreeConfig, nowMs: number): Checkpoint {
   const limits = limitsOf(tree);
   return {
-    usage: usage.flatMap(({ node, limit, identity, used, resetsAtMs }) => {
+    usage: usage.flatMap(({ node, limit, identity, used, resetsAtMs, anchor }) => {
       const config = limits.get(`${node}|${limit}`);
       if (config === undefined || identityOf(config) !== identity) return [];
-      const endsAtMs = resetsAtMs ?? savedAtMs + spanOf(config.window);
-      if (endsAtMs <= nowMs) return [];
+      // One that had not surely opened yet may have done so at any time until it was looked at.
+      const endsAtMs = anchor?.hiMs === null ? null : resetsAtMs;
+      if ((endsAtMs ?? savedAtMs + spanOf(config.window)) <= nowMs) return [];
+      if (anchor !== undefined) return [{ node, limit, used, anchorMs: anchor.hiMs, anchorLoMs: anchor.loMs }];
       return [{ node, limit, used, anchorMs: resetsAtMs === null ? null : anchorOf(config.window, resetsAtMs) }];
     }),
   };

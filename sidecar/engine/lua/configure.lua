@@ -3,7 +3,7 @@
 -- KEYS  as in keys.ts, and the config record
 -- ARGV  namespace, name, uid, lease created ms, transitions, generation, hash, the tree as text (kept, not read), what
 --       was lost: 0 = nothing known, 1 = this tree had a memory; count of remembered uses, for each: node, limit, used,
---       anchor wall ms (-1 = none);
+--       latest and earliest wall ms at which its window opened (-1 = not known);
 --       count of calendars, for each: name, its boundaries as 14-digit numbers in one string,
 --       count of nodes, for each: name, length of its path, the path leaf first (itself included), concurrency (-1 =
 --       none), interval µs (0 = no rate), burst, adaptive min (-1 = fixed), start, weight, class index, observe 0|1, most
@@ -198,7 +198,7 @@ local function remember_uses(call, nodes, remembered)
       if limit[LIMIT_NAME] == each[2] then
         local record = touch(call, each[1])
         local window, timeline = window_for(call, record, limit)
-        if window.t == 'A' and not window.c and each[4] >= 0 then open_at(call, window, each[4], 0) end
+        if window.t == 'A' and not window.c and each[5] >= 0 then open_at(call, window, each[5], 0, each[4]) end
         if each[3] > 0 then seed(call, record, limit, each[3]) end
       end
     end
@@ -246,7 +246,9 @@ local function configure(KEYS, ARGV)
   local text, number = reader(ARGV)
   local account, revision = { text(), text(), text() }, { number(), number(), number() }
   local hash, as_text = text(), text()
-  local lost, remembered = number() == 1, read_list(text, number, function() return { text(), text(), number(), number() } end)
+  local lost, remembered = number() == 1, read_list(text, number, function()
+    return { text(), text(), number(), number(), number() }
+  end)
   local call = open(KEYS)
   local tree = read_tree(call)
   local refused = refusal(tree, account, revision, hash)

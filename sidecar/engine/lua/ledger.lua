@@ -143,7 +143,7 @@ local ARGUMENTS = {}
 -- Without what the tree's text says as well.
 function ARGUMENTS.configure(_, ARGV)
   local arguments = {}
-  for index = 1, 10 + 4 * tonumber(ARGV[10]) do arguments[index] = ARGV[index] end
+  for index = 1, 10 + 5 * tonumber(ARGV[10]) do arguments[index] = ARGV[index] end
   return arguments
 end
 
