@@ -96,17 +96,34 @@ async function untilUsable(server: Redis, signal: AbortSignal): Promise<void> {
   }
 }
 
+/** Of clients with lines beside them: one listener a client, however many engines use it. */
+const beside = new WeakMap<RedisClient, Set<Lines>>();
+
+function closeWith(redis: RedisClient, lines: Lines): void {
+  const known = beside.get(redis);
+  if (known !== undefined) return void known.add(lines);
+  const all = new Set([lines]);
+  beside.set(redis, all);
+  redis.on('end', () => {
+    for (const each of all) each.close();
+    all.clear();
+  });
+}
+
 /** Connections beside those of the client, one a server, opened when they are wanted and closed with the client. */
 export class Lines {
   readonly #lines = new Map<string, Redis>();
+  readonly #redis: RedisClient;
   readonly #clock: Clock;
 
   constructor(redis: RedisClient, clock: Clock) {
+    this.#redis = redis;
     this.#clock = clock;
-    redis.on('end', () => {
-      for (const line of this.#lines.values()) line.disconnect();
-      this.#lines.clear();
-    });
+  }
+
+  close(): void {
+    for (const line of this.#lines.values()) line.disconnect();
+    this.#lines.clear();
   }
 
   /** A connection like `like`, to `address` or to the same server, once it stands. */
@@ -128,6 +145,7 @@ export class Lines {
     // The client tells of the same errors.
     line.on('error', () => undefined);
     this.#lines.set(name, line);
+    closeWith(this.#redis, this);
     return line;
   }
 }
