@@ -14,12 +14,14 @@ import type { Store, Stored } from '../runtime/store.ts';
 import type { Clock } from '../../sidecar/base/clock.ts';
 import type { Log } from '../../sidecar/base/log.ts';
 import type { AdminEngine } from '../../sidecar/engine/port.ts';
+import type { TreeConfig } from '../../sidecar/engine/tree-terms.ts';
 import { type ObservedDeployment, decidePoolWrite, PoolReconciler } from './agentpool/reconcile.ts';
 import { Checkpoints } from './checkpoints/checkpoints.ts';
 import type { CheckpointPlace } from './checkpoints/secrets.ts';
 import { AccountStatus } from './glmaccount/status.ts';
 import { TreeSync } from './glmaccount/reconcile.ts';
 import { tickTrees } from './glmaccount/ticker.ts';
+import { rotateUser } from './glmaccount/rotation.ts';
 import { Upkeep } from './glmaccount/upkeep.ts';
 import { CatalogReconciler, decideCatalogWrite } from './glmcatalog/reconcile.ts';
 import type { CatalogStatus } from './glmcatalog/plan.ts';
@@ -228,7 +230,9 @@ class Leadership {
   #treeSync(hashes: TreeHashes, term: Term): TreeSync {
     const { world, engine, caches, client, recorder, clock, log, treeMetrics: metrics } = this.#options;
     const checkpoints = new Checkpoints({ ...this.#options.checkpoints, client, clock, log, metrics });
-    const upkeep = new Upkeep({ engine, hashes, recorder, clock, log, metrics });
+    const rotate = (account: TreeConfig['account'], signal: AbortSignal): Promise<void> =>
+      rotateUser({ client, clock, log }, account, signal);
+    const upkeep = new Upkeep({ engine, hashes, recorder, rotate, clock, log, metrics });
     const wasInForce = (id: string): boolean => isInForce(caches.accounts.get(id)?.status);
     return new TreeSync({
       world,

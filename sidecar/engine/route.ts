@@ -130,7 +130,10 @@ export class Lines {
   async to(like: Redis, address: string | null): Promise<Redis> {
     const name = address ?? addressOf(like);
     const found = this.#lines.get(name);
-    const line = found && found.status !== 'end' ? found : this.#open(like, name, address);
+    // A line that was opened with an older password may never stand again.
+    const isUsable = found?.status !== 'end' && found?.options.password === like.options.password;
+    if (found && !isUsable) found.disconnect();
+    const line = found && isUsable ? found : this.#open(like, name, address);
     const limit = { ms: COMMAND_TIMEOUT_MS, what: 'another connection to Redis' };
     await withDeadline(this.#clock, limit, (signal) => untilUsable(line, signal));
     return line;

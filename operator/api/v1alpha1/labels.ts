@@ -13,3 +13,8 @@ export const ANNOTATION_CONCURRENCY = 'glmquota.io/concurrency';
  * name; each value is acted on once.
  */
 export const ANNOTATION_RESET = 'glmquota.io/reset-window';
+/**
+ * Annotation of a GLMAccount: each new value, usually the time, gives its sidecars another password at Redis. Also written
+ * by the operator, when the configuration in Redis was not the one it had written.
+ */
+export const ANNOTATION_ROTATE = 'glmquota.io/rotate-redis-user';
