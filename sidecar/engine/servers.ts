@@ -19,6 +19,13 @@ export interface RedisServers extends Disposable {
   subscribe(listener: () => void): Disposable;
 }
 
+/** Which server this is, as the engine itself tells (`lua/prelude.lua`); another one after each start and each fail-over. */
+export async function identityOf(server: Commandable): Promise<string> {
+  const about = async (section: string, field: string): Promise<string> =>
+    new RegExp(`^${field}:(\\w+)`, 'm').exec(String(await server.call('INFO', section)))?.[1] ?? '-';
+  return `${await about('server', 'run_id')}/${await about('replication', 'master_replid')}`;
+}
+
 /** Over a connection of the operator's user, which stays the caller's; other servers are connected to as that user. */
 export function serversOf(redis: RedisClient): RedisServers {
   const replicas = new Map<string, Redis>();
