@@ -132,7 +132,17 @@ export async function runControllerRole(options: ControllerRoleOptions, signal: 
       if (synced === null) return;
       const resources = { caches, pools: pools.store, deployments: deployments.store, pods: pods.store };
       const checkpoints = { namespace: lease.namespace, prefix: options.checkpointPrefix };
-      const parts = { ...resources, client, engine, world, checkpoints, treeMetrics, shipped: options.shipped };
+      const servers = options.redis?.servers ?? null;
+      const parts = {
+        ...resources,
+        client,
+        engine,
+        servers,
+        world,
+        checkpoints,
+        treeMetrics,
+        shipped: options.shipped,
+      };
       await Promise.all([
         lead({ ...parts, recorder, clock, log, metrics, queues }, term, signal),
         keepRedis(options, { world, accounts: caches.accounts }, either),

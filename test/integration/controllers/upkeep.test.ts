@@ -1,7 +1,7 @@
 import { gunzipSync } from 'node:zlib';
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { GLM_QUOTAS, PODS, SECRETS } from '#operator/controllers/world/kinds.ts';
+import { GLM_ACCOUNTS, GLM_QUOTAS, PODS, SECRETS } from '#operator/controllers/world/kinds.ts';
 import { treeKeyOf } from '#operator/trees/names.ts';
 import { createSidecarEngine } from '#sidecar/engine/client.ts';
 import type { AdminEngine, SidecarEngine } from '#sidecar/engine/port.ts';
@@ -164,4 +164,14 @@ test('F3 what was used and learnt is kept in a Secret, and brought back into a R
   await until(async () => (await usedOf()) === 1, 'the use before the loss');
   expect((await nodeOf('model:glm-5.3'))?.concurrency).toBe(1);
   expect((await nodeOf('quota:team-a/paced'))?.rateWaitUs).toBeGreaterThan(0);
+});
+
+test('W2 a planned move asked for by annotation is echoed in the status of the account', async () => {
+  const soon = new Date(Date.now() + 3_600_000).toISOString();
+  const annotate = ['annotate', '-n', 'glm', 'glmaccount/max', `glmquota.io/planned-move=${soon}`];
+  await stand.server.kubectl(annotate);
+  const echo = async () => (await stand.status(GLM_ACCOUNTS, account))['plannedMove'];
+  await until(async () => (await echo()) !== undefined, 'the echo');
+  // The controller of this test knows no cluster.
+  expect(await echo()).toMatchObject({ request: soon, result: 'NoCluster' });
 });

@@ -5,14 +5,23 @@ import { createAdminEngine, createSidecarEngine } from '#sidecar/engine/client.t
 import { createConfirmer } from '#sidecar/engine/confirm.ts';
 import { configKey } from '#sidecar/engine/keys.ts';
 import type { SidecarEngine } from '#sidecar/engine/port.ts';
-import { identityOf } from '#sidecar/engine/servers.ts';
+import { identityOf, serversOf } from '#sidecar/engine/servers.ts';
 import type { Grant } from '#sidecar/engine/terms.ts';
 import type { NodeConfig } from '#sidecar/engine/tree-terms.ts';
 import { node, request, settlement, treeOf, TREE_KEY } from '#test/support/engine.ts';
 import { type ClusterOptions, startCluster, type TestCluster } from '#test/support/redis-cluster.ts';
 import { eventually, OPERATOR } from '#test/support/redis-stage.ts';
 import type { Topology } from '#test/support/redis-topologies.ts';
-import { afterwards, configure, granted, keepUsers, keys, open, TREE_USER } from './topology-fixture.ts';
+import {
+  afterwards,
+  configure,
+  everyServerHasUser,
+  granted,
+  keepUsers,
+  keys,
+  open,
+  TREE_USER,
+} from './topology-fixture.ts';
 
 /** A key whose slot is the tree's. */
 const [KEY] = keys;
@@ -213,6 +222,27 @@ describe('W2 a slot that moves to another server', () => {
     await migration.finish();
   };
   const soon = () => Date.now() + 60_000;
+
+  test('F2 may go to a master that had none: user and library are there before, and it is declared with the others', async () => {
+    const { cluster, admin, sidecar } = await clusterWithTree({ concurrency: 2 });
+    const { target } = await otherThanOwner(cluster);
+    const there = cluster.admin(target);
+    await cluster.empty(target);
+    await there.call('ACL', 'DELUSER', TREE_USER.username);
+    await there.call('FUNCTION', 'FLUSH');
+    await everyServerHasUser(cluster);
+    await eventually(async () => ((await there.call('FUNCTION', 'LIST')) as unknown[]).length === 1, 'the library');
+    const servers = serversOf((await open(cluster, OPERATOR)).redis);
+    onTestFinished(() => servers[Symbol.dispose]());
+    const all = await servers.list(AbortSignal.timeout(10_000));
+    const { epoch } = await granted(sidecar, '1');
+    await admin.declareMove(TREE_KEY, { identities: await Promise.all(all.map(identityOf)), untilMs: soon() });
+    const migration = await cluster.migrate(KEY, target);
+    await migration.moveKeys();
+    await migration.finish();
+    const grant = await afterwards(() => sidecar.acquire(request('2', { epoch })));
+    expect(grant).toMatchObject({ kind: 'granted', epoch });
+  });
 
   test('raises no epoch where that was declared: leases run on, and calls are granted without learning first', async () => {
     const { cluster, admin, sidecar } = await clusterWithTree({ concurrency: 3 });
