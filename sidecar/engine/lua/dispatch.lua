@@ -101,9 +101,10 @@ end
 
 -- Waiters whose time is over or whose owner is silent, and what was kept long enough. Who is left of them is next at once.
 local function reap_waiters(call)
-  local patience, waiters, kept = call.keys.patience, WAITER_REAP_BUDGET, KEPT_REAP_BUDGET
+  local patience = call.keys.patience
+  local waiters, kept = WAITER_REAP_BUDGET, KEPT_REAP_BUDGET
   repeat
-    local due = redis.call('ZRANGEBYSCORE', patience, '-inf', int(call.meta.now_ms), 'LIMIT', 0, WAITER_REAP_BUDGET)
+    local due = redis.call('ZRANGEBYSCORE', patience, '-inf', int(call.meta.now_ms), 'LIMIT', 0, waiters + 1)
     for _, id in ipairs(due) do
       local waits = is_waiter(id)
       if waits and waiters == 0 or kept == 0 then

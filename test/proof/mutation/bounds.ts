@@ -33,6 +33,7 @@ const numbers: readonly Mutant[] = [
   constant('F6', 'PRUNE_BUDGET', '32', '1000', 'guards-bounds'),
   constant('F6', 'DISPATCH_BUDGET', '32', '1000', 'guards-bounds'),
   constant('F6', 'WAITER_REAP_BUDGET', '16', '1000', 'guards-bounds'),
+  constant('F6', 'KEPT_REAP_BUDGET', '256', '1000', 'queue-bounds'),
 ];
 
 const budgets: readonly Mutant[] = [
@@ -69,8 +70,14 @@ const budgets: readonly Mutant[] = [
       'while going do',
       'guards-bounds',
     ],
-    ['what is left for later is due at once', '  call.more = left\n', '', 'guards-bounds'],
-    ['one call lets so many waiters go', 'local budget = WAITER_REAP_BUDGET', 'local budget = 1000', 'guards-bounds'],
+    ['what is left for later is due at once', '  call.more = call.more or left\n', '', 'guards-bounds'],
+    [
+      'one call lets so many waiters go',
+      'waiters, kept = WAITER_REAP_BUDGET,',
+      'waiters, kept = 1000,',
+      'guards-bounds',
+    ],
+    ['one call forgets so much of what was kept', ' KEPT_REAP_BUDGET\n', ' 100000\n', 'queue-bounds'],
     [
       'one call fires so many timers',
       "call.keys.timers, '-inf', int(call.meta.now_ms), 'LIMIT', 0, DISPATCH_BUDGET)",
