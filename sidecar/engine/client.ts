@@ -158,7 +158,9 @@ export function createAdminEngine({ redis, ...form }: AdminEngineOptions): Admin
       const remembered = [
         lost ? '1' : '0',
         String(uses.length),
-        ...uses.flatMap(({ node, limit, used, anchorMs }) => [node, limit, String(used), String(anchorMs ?? -1)]),
+        ...uses.flatMap(({ node, limit, used, anchorMs, anchorLoMs }) => {
+          return [node, limit, ...[used, anchorMs ?? -1, anchorLoMs ?? anchorMs ?? -1].map(String)];
+        }),
         String(learnt.length),
         ...learnt.flatMap(({ node, rateUntilMs, concurrency }) => [
           node,
@@ -189,6 +191,9 @@ export function createAdminEngine({ redis, ...form }: AdminEngineOptions): Admin
     },
     async drain(key, process, draining, signal) {
       await govern(key, ['drain', process, draining ? '1' : '0'], signal);
+    },
+    async declareMove(key, { identities, untilMs }, signal) {
+      await govern(key, ['move', String(untilMs), ...identities], signal);
     },
     async freeze(key, node, untilMs, signal) {
       await govern(key, ['freeze', node, String(untilMs ?? -1)], signal);

@@ -31,13 +31,13 @@ export function adopt(
 
 /** What a checkpoint says was used before the memory was lost (rule F3). */
 function remember(tree: ModelTree, { usage }: Checkpoint): void {
-  for (const { node: name, limit: limitName, used, anchorMs } of usage) {
+  for (const { node: name, limit: limitName, used, anchorMs, anchorLoMs = anchorMs } of usage) {
     const limit = tree.configs.get(name)?.limits.find((each) => each.name === limitName);
     if (!limit) continue;
     const node = tree.node(name);
     const window = node.window(limit, tree);
     const isClosed = window instanceof AnchoredWindow && window.periods.length === 0;
-    if (isClosed && anchorMs !== null) window.openAt(anchorMs);
+    if (isClosed && anchorLoMs !== null) window.openAt(anchorLoMs, anchorMs, tree.now.wallMs);
     if (used > 0) seed(node, limit, used, tree);
   }
 }

@@ -13,7 +13,16 @@ import type { Waiter } from './model-queue.ts';
 import { refusal } from './model-revision.ts';
 import { snapshotNodes } from './model-snapshot.ts';
 import { ModelTree } from './model-tree.ts';
-import type { BeatReply, BeatRequest, ConfigureOptions, LeaseRef, Notice, RegisterRequest, SwapReply } from './port.ts';
+import type {
+  BeatReply,
+  BeatRequest,
+  ConfigureOptions,
+  LeaseRef,
+  Notice,
+  PlannedMove,
+  RegisterRequest,
+  SwapReply,
+} from './port.ts';
 import type * as terms from './terms.ts';
 import type { NodeName, Revision, TreeConfig } from './tree-terms.ts';
 
@@ -175,6 +184,11 @@ export class Model {
   drain(process: string, draining: boolean): void {
     this.#open(null);
     this.#write(() => (draining ? this.tree.draining.set(process, null) : this.tree.draining.delete(process)));
+  }
+
+  declareMove(move: PlannedMove): void {
+    this.#open(null);
+    this.#write(() => this.clock.plan(move));
   }
 
   freeze(name: NodeName, untilMs: number | null): void {

@@ -115,7 +115,7 @@ export function step(when: When, index: number | 'redis', byMs: number): Fault {
   return fault(when, target, `set by ${byMs} ms`, (world) => {
     const party = index === 'redis' ? world.store.master.party : at(world, index).party;
     party?.step(byMs);
-    if (index === 'redis' && byMs > 0) world.watch.jumped();
+    if (index === 'redis') world.watch.stepped(byMs);
   });
 }
 

@@ -148,7 +148,7 @@ function setUp(scenario: Scenario, { schedule, trace, random, violated, sabotage
       sabotage.model?.(model);
       return model;
     },
-    onJump: () => watch.jumped(),
+    onStep: (byMs) => watch.stepped(byMs),
     onGrant: (grant, server) => watch.granted(grant, server),
   });
   const waits = new Waits({ schedule, watch, violated });

@@ -1,8 +1,12 @@
 /** What happens to Redis: one class of faults each, with what it promises. */
+import type { Habits } from './agent.ts';
 import * as faults from './faults.ts';
 import type { Random } from './random.ts';
 import type { Scenario } from './run.ts';
 import { anyShape, instant, moment, roomyShape, several } from './shapes.ts';
+
+/** Long calls: they run on over everything that Redis forgets. */
+const habits = (random: Random): Partial<Habits> => (random.chance(0.5) ? { callMs: 15_000, longestMs: 45_000 } : {});
 
 export const stalls: Scenario = {
   sidecars: 3,
@@ -14,6 +18,7 @@ export const stalls: Scenario = {
 export const restarts: Scenario = {
   sidecars: 3,
   shape: anyShape,
+  habits,
   faults: (random) => several(random, 1, 4, () => faults.restart(moment(random, 50, 8000), 0)),
   promises: { timesLimit: 1 },
 };
@@ -21,6 +26,7 @@ export const restarts: Scenario = {
 export const lossyFailOver: Scenario = {
   sidecars: 3,
   shape: roomyShape,
+  habits,
   faults: (random) => several(random, 1, 2, () => failOver(random, [1, 200, 1000, 5000])),
   promises: { timesLimit: 1, forgets: true },
 };
@@ -29,6 +35,7 @@ export const lossyFailOver: Scenario = {
 export const lostSuffixes: Scenario = {
   sidecars: 3,
   shape: anyShape,
+  habits,
   faults: (random) =>
     several(random, 1, 3, () => faults.restart(moment(random, 50, 8000), random.pick([1, 100, 1000, 3000]))),
   promises: { timesLimit: 1, forgets: true },
@@ -38,6 +45,7 @@ export const lostSuffixes: Scenario = {
 export const totalLoss: Scenario = {
   sidecars: 3,
   shape: anyShape,
+  habits,
   faults: (random) =>
     several(random, 1, 2, () =>
       random.chance(0.5) ? faults.flush(instant(random)) : faults.restart(moment(random, 50, 8000), Infinity),

@@ -24,8 +24,8 @@ export interface StoreOptions {
   readonly trace: Trace;
   readonly machine: (name: string) => Machine;
   readonly newModel: () => Model;
-  /** Told when the tree's clock is set forward. */
-  readonly onJump: () => void;
+  /** Told when the tree's clock is set. */
+  readonly onStep: (byMs: number) => void;
   /** Told of each grant once. */
   readonly onGrant: (grant: Grant, server: Server) => void;
 }
@@ -34,9 +34,6 @@ export interface StoreOptions {
 export interface Asked<T> extends Operation<T> {
   readonly grants?: (answer: T) => readonly Grant[];
 }
-
-/** What is left of the guard of windows when the vendor counts a cut call for as long as it may. */
-const HARMLESS_MS = 200;
 
 export class Store {
   master: Server;
@@ -168,7 +165,7 @@ export class Store {
 
   /** To the tree, another server's clock is its own, set anew. */
   #compareClocks(old: Server): void {
-    if (this.master.party.wallMs - old.party.wallMs > HARMLESS_MS) this.#options.onJump();
+    this.#options.onStep(this.master.party.wallMs - old.party.wallMs);
   }
 
   #newServer(): Server {

@@ -44,6 +44,8 @@ export interface WatchOptions {
 }
 
 const UNANSWERED = { acceptedMs: null, firstByteMs: null, endedMs: null };
+/** What is left of the guard of windows when the vendor counts a cut call for as long as it may. */
+const HARMLESS_MS = 200;
 /** A lifetime and what a call may take to be carried out. */
 const LOOK_BACK_MS = 18_000;
 
@@ -57,8 +59,8 @@ export class Watch {
   /** Id → its latest grant, and all there were. */
   readonly grants = new Map<string, GrantFact>();
   readonly keys = new Set<string>();
-  /** Moments at which Redis' clock was set forward. */
-  readonly jumpsMs: number[] = [];
+  /** When Redis' clock was set, and by how much. */
+  readonly steps: { readonly atMs: number; readonly byMs: number }[] = [];
   lastGrantMs = 0;
   longestDelayMs = 0;
   readonly #options: WatchOptions;
@@ -96,8 +98,8 @@ export class Watch {
     this.#closedUntilMs.set(node, untilMs);
   }
 
-  jumped(): void {
-    this.jumpsMs.push(this.#options.schedule.nowMs);
+  stepped(byMs: number): void {
+    if (Math.abs(byMs) > HARMLESS_MS) this.steps.push({ atMs: this.#options.schedule.nowMs, byMs });
   }
 
   #noteLimit({ name, concurrency, observe }: NodeConfig): void {

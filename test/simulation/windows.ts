@@ -11,7 +11,7 @@ type Accepted = CallFact & { readonly acceptedMs: number };
  * or when it is first answered, and whether a call counts where it begins or where it ends.
  */
 export function judgeWindows(stage: Stage): void {
-  const { watch, operator, violated } = stage;
+  const { operator, violated } = stage;
   if (!isCounted(stage)) return;
   const slack = slackOf(stage);
   const amounts = [
@@ -31,7 +31,7 @@ export function judgeWindows(stage: Stage): void {
         const count = here.filter(({ acceptedMs, endedMs }) => {
           return acceptedMs < fromMs + WINDOW_MS && (endedMs ?? Infinity) > fromMs;
         }).length;
-        const most = amount * windowsOfRedis(fromMs, watch.jumpsMs) + slack;
+        const most = amount * windowsOfRedis(stage, fromMs) + slack;
         if (count > most)
           violated(`inv-I3 ${WINDOW} of ${node}`, `${count} > ${most} from ${fromMs} ms, opened when a call ${opener}`);
       }
@@ -41,7 +41,7 @@ export function judgeWindows(stage: Stage): void {
 
 /** inv-I3: no stretch of a sliding window's length holds more than its limit, by Redis' clock. */
 export function judgeSliding(stage: Stage): void {
-  const { watch, operator, violated } = stage;
+  const { operator, violated } = stage;
   const amount = highest(operator.shapes, ({ slidingAmount }) => slidingAmount);
   if (!isCounted(stage) || amount === null) return;
   const times = grantTimes(stage);
@@ -49,14 +49,14 @@ export function judgeSliding(stage: Stage): void {
   for (const fromMs of times) {
     const toMs = fromMs + SLIDING_MS * (1 - DRIFT);
     const count = times.filter((atMs) => atMs >= fromMs && atMs < toMs).length;
-    const most = amount * (1 + within(watch.jumpsMs, fromMs, toMs)) + slack;
+    const most = amount * (1 + stepsForward(stage, fromMs, toMs)) + slack;
     if (count > most) violated(`inv-I3 ${SLIDING}`, `${count} > ${most} from ${fromMs} ms`);
   }
 }
 
 /** inv-I4: in any stretch t at most (t + τ) / T + 1 calls. */
 export function judgeRates(stage: Stage): void {
-  const { watch, operator, violated } = stage;
+  const { operator, violated } = stage;
   const intervalMs = lowest(operator.shapes, (shape) => shape.intervalMs);
   if (!isCounted(stage) || intervalMs === null) return;
   const times = grantTimes(stage);
@@ -64,7 +64,7 @@ export function judgeRates(stage: Stage): void {
   for (const [first, fromMs] of times.entries()) {
     for (let last = first + 1; last < times.length; last++) {
       const toMs = times[last]!;
-      const passedMs = (toMs - fromMs) * (1 + DRIFT) + within(watch.jumpsMs, fromMs, toMs) * BURST * intervalMs;
+      const passedMs = (toMs - fromMs) * (1 + DRIFT) + stepsForward(stage, fromMs, toMs) * BURST * intervalMs;
       const most = Math.floor(passedMs / intervalMs) + BURST + slack;
       const count = last - first + 1;
       if (count > most) return violated('inv-I4 too fast', `${count} > ${most} from ${fromMs} to ${toMs} ms`);
@@ -100,14 +100,15 @@ function windowsFrom(times: readonly number[]): readonly number[] {
   return starts;
 }
 
-/** How many of Redis' windows one of the vendor's may touch: a clock set forward ends one early, and all that follow. */
-function windowsOfRedis(fromMs: number, jumpsMs: readonly number[]): number {
-  const isAside = jumpsMs.some((atMs) => atMs < fromMs);
-  return 1 + (isAside ? 1 : 0) + within(jumpsMs, fromMs, fromMs + WINDOW_MS);
+/** How many of Redis' windows one of the vendor's may touch: a clock that is set parts them, and each step may end one. */
+function windowsOfRedis({ watch }: Stage, fromMs: number): number {
+  const apart = watch.steps.some(({ atMs }) => atMs < fromMs);
+  return 1 + (apart ? 1 : 0) + watch.steps.filter(({ atMs }) => atMs >= fromMs && atMs < fromMs + WINDOW_MS).length;
 }
 
-function within(times: readonly number[], fromMs: number, toMs: number): number {
-  return times.filter((atMs) => atMs >= fromMs && atMs < toMs).length;
+/** What is measured by elapsed time does not notice a clock that is set back. */
+function stepsForward({ watch }: Stage, fromMs: number, toMs: number): number {
+  return watch.steps.filter(({ atMs, byMs }) => byMs > 0 && atMs >= fromMs && atMs < toMs).length;
 }
 
 /** Null: at some time there was none. */

@@ -1,8 +1,8 @@
--- govern: what only the operator does to a running tree: reclaim, drain, freeze, reset.
+-- govern: what only the operator does to a running tree: reclaim, drain, freeze, reset, and the planned move of its slot.
 --
 -- KEYS  as in keys.ts, and the config record
 -- ARGV  'reclaim', prefix, except ('' = nobody) | 'drain', process, 0|1 | 'freeze', node, until wall ms (-1 = open it)
---       | 'reset', node, limit | 'calibrate', limit, used, reset wall ms (-1 = not open), poll start wall ms
+--       | 'move', until wall ms, identities of the servers it may move between | 'reset', node, limit | 'calibrate', limit, used, reset wall ms (-1 = not open), poll start wall ms
 -- reply { leases, waiters } for reclaim, { 'applied' | 'kept' | 'unknown', used before, after } for calibrate, else { 1 } or { 0 }: there is no such node or limit
 -- keeps rule W5: it writes the config record (its head, as it is), which a sidecar's user may not.
 
@@ -89,6 +89,14 @@ function GOVERN.freeze(call, ARGV)
   if not node_configs(call, { name })[1] then return { 0 } end
   freeze_node(call, name, math.max(0, until_ms))
   queue.wake(call, name)
+  return { 1 }
+end
+
+-- In the config record, which sidecars only read.
+function GOVERN.move(call, ARGV)
+  local servers = {}
+  for index = 3, #ARGV do servers[#servers + 1] = ARGV[index] end
+  redis.call('HSET', call.keys.config, 'm', pack({ tonumber(ARGV[2]), servers }))
   return { 1 }
 end
 

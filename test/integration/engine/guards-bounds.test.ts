@@ -40,12 +40,13 @@ test('Q2 however great its weight, a grant costs a flow its turn', async () => {
     node('account', null, { concurrency: 1 }),
     ...models,
     heavy,
-    node('quota:heavy/leaf', 'quota:heavy', { weight: 1000 }),
+    node('quota:heavy/team', 'quota:heavy', { weight: 1000 }),
+    node('quota:heavy/team/leaf', 'quota:heavy/team', { weight: 1000 }),
     node('quota:light', 'account'),
   ]);
   const holder = await rules.grant('0');
   const waiting: Waiting[] = ['h1', 'h2', 'l1'].map((id) => ({ id, owner: 'pod-1' }));
-  for (const { id } of waiting) await queue(id, { leaf: id.startsWith('h') ? 'quota:heavy/leaf' : 'quota:light' });
+  for (const { id } of waiting) await queue(id, { leaf: id.startsWith('h') ? 'quota:heavy/team/leaf' : 'quota:light' });
   expect(await serveAll(holder, waiting)).toEqual(['h1', 'l1', 'h2']);
 });
 
@@ -136,13 +137,27 @@ test('F6 one call lets at most 16 silent waiters go', async () => {
   expect(await queued()).toBe(4);
 });
 
+test('F6 one call forgets at most 256 of the places that were kept', async () => {
+  await rules.engine.configure([node('account', null, { concurrency: 1 }), ...models]);
+  await rules.grant('1');
+  for (const id of names(300)) {
+    await queue(id, { place: id });
+    await rules.engine.sidecar.cancel(id, { keepPlace: true });
+  }
+  await rules.engine.advance(60_000);
+  const kept = async (): Promise<number> => rules.engine.redis.zcard(key('y'));
+  const before = await kept();
+  expect(await rules.engine.sidecar.tick()).toMatchObject({ nextTickMs: rules.engine.nowMs });
+  expect(await kept()).toBe(before - 256);
+});
+
 test('F6 one call reclaims at most 64 leases and 64 waiters', async () => {
   await rules.engine.configure([node('account', null), ...models, node('quota:team', 'account', { concurrency: 0 })]);
   for (const id of names(70)) await rules.grant(id);
   for (const id of names(70)) await queue(`${id} waits`, TEAM);
-  const owners = { prefix: 'pod-1', except: null };
-  expect(await rules.engine.admin.reclaim(rules.treeKey, owners)).toEqual({ leases: 64, waiters: 64 });
-  expect(await rules.engine.admin.reclaim(rules.treeKey, owners)).toEqual({ leases: 6, waiters: 6 });
+  const reclaim = async () => rules.engine.admin.reclaim(rules.treeKey, { prefix: 'pod-1', except: null });
+  expect(await reclaim()).toEqual({ leases: 64, waiters: 64 });
+  expect(await reclaim()).toEqual({ leases: 6, waiters: 6 });
 });
 
 test('F6 a grant tells of at most eight limits that are nearly used up', async () => {

@@ -52,6 +52,7 @@ test('Q7 the pause before a probe grows to ten minutes, not further', async () =
   for (const seconds of [30, 60, 120, 240, 480, 600]) {
     await end(await probe(`after ${seconds} s`, [first], seconds * 1000), 'refusedConcurrency');
   }
+  expect(await limitOf(MODEL)).toBe(1);
 });
 
 test('Q7 a limit does not shrink below its least', async () => {
@@ -225,4 +226,10 @@ test('N6 a second refusal that names an earlier time does not shorten a freeze',
   await rules.settle(grants[0]!, { outcome: 'refusedQuota', frozenUntilMs: until });
   await rules.settle(grants[1]!, { outcome: 'refusedQuota', frozenUntilMs: until - HOUR / 2 });
   expect(await rules.acquire('3')).toMatchObject({ reason: 'Frozen', retryAtMs: until + 2000 });
+});
+
+test('N5 a 1308 that names no time closes the account for a minute', async () => {
+  await tree({});
+  await rules.settle(await rules.grant('1'), { outcome: 'refusedQuota', frozenUntilMs: null });
+  expect(await rules.acquire('2')).toMatchObject({ reason: 'Frozen', retryAtMs: rules.engine.nowMs + 62_000 });
 });

@@ -8,7 +8,7 @@ import { useOwners } from './waiting-fixture.ts';
 import { useWaitingRoom, WAIT, type Waiting } from './waiting-room.ts';
 
 const rules = useEngine();
-const { wait, queue, served, serveAll } = useWaitingRoom(rules);
+const { wait, queue, served, fates, serveAll } = useWaitingRoom(rules);
 const { beat } = useOwners(rules);
 const MODEL = 'model:glm-5.3';
 
@@ -55,20 +55,21 @@ test('Q2 who comes back from a bottleneck stands beside the others there, not be
   expect(await order(third, 'n2', 'a1')).toEqual(['n2', 'a1']);
 });
 
-test('Q2 at a full model leaves take turns, whatever they had elsewhere', async () => {
-  await leaves({}, { concurrency: 1 });
-  const holder = await rules.grant('holder');
+test('Q2 room for two at a model goes to two leaves, whatever they had elsewhere', async () => {
+  await leaves({}, { concurrency: 2 });
+  await rules.engine.admin.freeze(rules.treeKey, MODEL, START_MS + 50_000);
   for (const id of ['a1', 'a2']) await queue(id, of(id));
   await had('b', 3);
   for (const id of ['b1', 'b2']) await queue(id, of(id));
-  expect(await order(holder, 'a1', 'a2', 'b1', 'b2')).toEqual(['a1', 'b1', 'a2', 'b2']);
+  await rules.engine.admin.freeze(rules.treeKey, MODEL, null);
+  expect([...(await fates('pod-1', 'a1', 'a2', 'b1', 'b2')).keys()]).toEqual(['a1', 'b1']);
 });
 
 test('Q3 who waits for a model and for the account is served in the order of that model', async () => {
   await leaves({ concurrency: 2 }, { concurrency: 1 });
   await had('a', 3);
-  const holder = await rules.grant('holder');
-  await rules.grant('another', { model: 'glm-4' });
+  const holder = await rules.grant('holder', of('a'));
+  await rules.grant('another', { ...of('a'), model: 'glm-4' });
   for (const id of ['a1', 'b1']) await queue(id, of(id));
   expect(await order(holder, 'a1', 'b1')).toEqual(['a1', 'b1']);
 });
@@ -152,4 +153,16 @@ test('a denial that its owner was told of is forgotten', async () => {
   await rules.engine.sidecar.tick();
   expect(await beat('pod-1', { waiters: ['2'] })).toMatchObject({ notices: [{ kind: 'denied', id: '2' }] });
   expect(await beat('pod-1', { waiters: ['2'] })).toMatchObject({ lost: ['2'], notices: [] });
+});
+
+test('a call that may not wait, and found others before it, may ask again at once', async () => {
+  await rules.engine.configure([node('account', null, { limits: [limit('five-hour', 100)], concurrency: 2 })]);
+  const holder = await rules.grant('1');
+  await rules.grant('2');
+  await queue('waits');
+  await rules.settle(holder, { holdMs: 1000 });
+  await rules.engine.advance(1000);
+  expect(await rules.acquire('3')).toMatchObject({ reason: 'Waiting' });
+  await rules.settle(await served('waits'));
+  expect(await rules.acquire('3')).toMatchObject({ kind: 'granted' });
 });

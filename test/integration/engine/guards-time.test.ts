@@ -178,6 +178,28 @@ test('T6 the hold that a refusal taught is kept at every end of a sent call, and
   expect(await rules.acquire('7')).toMatchObject({ kind: 'granted' });
 });
 
+test('T6 a second refusal soon after the first raises the hold only for a call of after the first', async () => {
+  await rules.settle(await handedOver(), { outcome: 'refusedConcurrency' });
+  const holdMs = async (id: string): Promise<number> => {
+    await rules.engine.advance(1000);
+    const holder = await rules.grant(id);
+    await queue(`${id} then`);
+    await rules.settle(holder);
+    await rules.engine.advance(1000);
+    await rules.settle(await served(`${id} then`), { outcome: 'refusedConcurrency' });
+    for (let heldMs = 0; ; heldMs += 50) {
+      const verdict = await rules.acquire(`${id} ${heldMs}`);
+      if (verdict.kind === 'granted') {
+        await rules.settle(verdict, { outcome: 'neverSent' });
+        return heldMs;
+      }
+      await rules.engine.advance(50);
+    }
+  };
+  // One slot cannot be fewer: the hold alone may help.
+  expect(await holdMs('a')).toBe(100);
+});
+
 test('T6 a refusal long after its hand-off does not blame the hold', async () => {
   const second = await handedOver();
   await rules.settle(second, { outcome: 'refusedConcurrency', sentAfterMs: 501, firstByteAfterMs: 501 });

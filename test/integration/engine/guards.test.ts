@@ -276,3 +276,29 @@ test('F3 what is remembered of a tree is not added to a tree that is there', asy
   await rules.engine.admin.configure(treeOf(nodes), revision, { checkpoint: { usage, learnt: [] } });
   expect(await rules.usage('account', 'tokens')).toMatchObject({ used: 0 });
 });
+
+const learning = (concurrency: number, rateUntilMs: number) => ({
+  usage: [],
+  learnt: [{ node: 'account', concurrency, rateUntilMs }],
+});
+const adaptive = node('account', null, {
+  concurrency: 8,
+  adaptive: { min: 1, start: 2 },
+  rate: { intervalUs: 1_000_000, burst: 2 },
+});
+const limitOf = async () => (await rules.engine.sidecar.snapshot())?.nodes[0]?.concurrency;
+
+test('F3 what was learnt of a node is not taken over by one that is there', async () => {
+  await rules.engine.configure([adaptive]);
+  await rules.grant('1');
+  const revision = { leaseCreatedMs: START_MS, transitions: 0, generation: 2 };
+  await rules.engine.admin.configure(treeOf([adaptive]), revision, { checkpoint: learning(5, START_MS) });
+  expect(await limitOf()).toBe(2);
+});
+
+test('F3 what is remembered of a node keeps to its bounds', async () => {
+  const revision = { leaseCreatedMs: START_MS, transitions: 0, generation: 1 };
+  await rules.engine.admin.configure(treeOf([adaptive]), revision, { checkpoint: learning(50, START_MS + 600_000) });
+  expect(await limitOf()).toBe(8);
+  expect(await rules.acquire('1')).toMatchObject({ reason: 'Rate', retryAtMs: START_MS + 1000 });
+});

@@ -4,17 +4,17 @@ import { mutants, mutantsOf, suite, type Mutant } from './mutant.ts';
 const CONSTANTS = 'sidecar/engine/constants.ts';
 
 /** Of a number that the engine and its model share: another value. */
-function constant(rule: string, name: string, value: string, other: string, red: string): Mutant {
+function constant(rule: string, name: string, value: string, other: string, red: string | readonly string[]): Mutant {
   const [mutant] = mutantsOf(CONSTANTS, rule, [
-    [`the number ${name}`, `\n  ${name}: ${value},`, `\n  ${name}: ${other},`, suite(red)],
+    [`the number ${name}`, `\n  ${name}: ${value},`, `\n  ${name}: ${other},`, [red].flat().map(suite)],
   ]);
   return mutant as Mutant;
 }
 
 const numbers: readonly Mutant[] = [
-  constant('T1', 'STEP_MS', '5_000', '50_000', 'guards-time'),
+  constant('T1', 'STEP_MS', '5_000', '50_000', 'guards-owners'),
   constant('T2', 'TTL_MS', '15_000', '16_000', 'guards-bounds'),
-  constant('T2', 'CLAIM_TTL_MS', '10_000', '12_000', 'guards-time'),
+  constant('T2', 'CLAIM_TTL_MS', '13_000', '14_000', 'guards-time'),
   constant('T3', 'SILENT_MS', '7_500', '9_000', 'leases'),
   constant('T4', 'LATE_MS', '600_000', '700_000', 'leases'),
   constant('T5', 'PLACE_MS', '30_000', '60_000', 'guards-time'),
@@ -33,7 +33,7 @@ const numbers: readonly Mutant[] = [
   constant('F6', 'PRUNE_BUDGET', '32', '1000', 'guards-bounds'),
   constant('F6', 'DISPATCH_BUDGET', '32', '1000', 'guards-bounds'),
   constant('F6', 'WAITER_REAP_BUDGET', '16', '1000', 'guards-bounds'),
-  constant('F6', 'KEPT_REAP_BUDGET', '256', '1000', 'queue-bounds'),
+  constant('F6', 'KEPT_REAP_BUDGET', '256', '10_000', ['queue-bounds', 'guards-bounds']),
 ];
 
 const budgets: readonly Mutant[] = [
@@ -73,11 +73,17 @@ const budgets: readonly Mutant[] = [
     ['what is left for later is due at once', '  call.more = call.more or left\n', '', 'guards-bounds'],
     [
       'one call lets so many waiters go',
-      'waiters, kept = WAITER_REAP_BUDGET,',
-      'waiters, kept = 1000,',
+      'waiters, kept = WAITER_REAP_BUDGET, KEPT_REAP_BUDGET',
+      'waiters, kept = 1000, KEPT_REAP_BUDGET',
       'guards-bounds',
     ],
-    ['one call forgets so much of what was kept', ' KEPT_REAP_BUDGET\n', ' 100000\n', 'queue-bounds'],
+    [
+      'one call forgets so much of what was kept',
+      'if waits and waiters == 0 or kept == 0 then',
+      'if waits and waiters == 0 then',
+      ['queue-bounds', 'guards-bounds'],
+    ],
+    ['who is left to be let go is next at once', '        call.more = true\n', '', ['queue-bounds', 'guards-bounds']],
     [
       'one call fires so many timers',
       "call.keys.timers, '-inf', int(call.meta.now_ms), 'LIMIT', 0, DISPATCH_BUDGET)",

@@ -16,8 +16,10 @@ const NOT_IN_LUA: Readonly<Record<string, string>> = {
 /** Rules that the sidecar keeps by itself, whatever Redis does. */
 const OF_SIDECAR = ['W1', 'W2', 'W6', 'T2', 'T3', 'T4', 'T5', 'T6', 'T7', 'N1', 'Q7', 'Q9', 'F4', 'F6'];
 
-/** What no test can see, and why it is there. */
-const UNSEEN: Readonly<Record<string, string>> = {};
+/** Uses of budgets that no test can see, and why they are there. */
+const UNSEEN: Readonly<Record<string, string>> = {
+  "'LIMIT', 0, WAITER_REAP_BUDGET": 'how many are read at once, until those that may go have gone',
+};
 
 export function coverageFaults(mutants: readonly Mutant[], text: (file: string) => string): readonly string[] {
   const luaFiles = LUA_FILES.map(lua);
@@ -61,7 +63,6 @@ function uncoveredWakes(mutants: readonly Mutant[], file: string, text: string):
 
 function uncoveredNumbers(mutants: readonly Mutant[]): readonly string[] {
   return Object.keys(ENGINE_CONSTANTS)
-    .filter((name) => UNSEEN[name] === undefined)
     .filter(
       (name) =>
         !mutants.some(({ file, find }) => file.endsWith('/constants.ts') && find.trimStart().startsWith(`${name}:`)),
@@ -72,6 +73,7 @@ function uncoveredNumbers(mutants: readonly Mutant[]): readonly string[] {
 /** Uses of budgets, not only their numbers: a budget nobody keeps to is none. */
 function uncoveredBudgets(mutants: readonly Mutant[], file: string, text: string): readonly string[] {
   const finds = mutants.filter((mutant) => mutant.file === file).map(({ find }) => find);
+  finds.push(...Object.keys(UNSEEN));
   const code = text.replaceAll(/--.*$/gm, (comment) => ' '.repeat(comment.length));
   return Array.from(code.matchAll(/\b[A-Z_]*BUDGET\b(?! =)/g))
     .filter(({ index }) => !finds.some((find) => covers(text, find, index)))

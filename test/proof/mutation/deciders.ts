@@ -200,14 +200,32 @@ const numbers: readonly Mutant[] = [
     ['sums stay below 2^53', 'if amount > MAX_AMOUNT then return MAX_AMOUNT end', '', 'guards.test'],
     ['sums stay above zero', 'if amount < 0 then return 0 end', '', 'guards.test'],
   ]),
-  ...mutants('F3', 'configure', [
+  ...mutants('F3', 'remember', [
     [
       'only an empty memory takes over what is remembered',
-      'call.fresh and remembered or {}',
-      'remembered',
+      'ipairs(call.fresh and remembered or {}) do\n    local config = nodes[each[1]]\n    for',
+      'ipairs(remembered) do\n    local config = nodes[each[1]]\n    for',
       'guards.test',
     ],
     ['what was used before is remembered', 'if each[3] > 0 then seed(', 'if false then seed(', 'nodes'],
+    [
+      'only an empty memory takes over what was learnt',
+      'ipairs(call.fresh and remembered or {}) do\n    local config = nodes[each[1]]\n    if config',
+      'ipairs(remembered) do\n    local config = nodes[each[1]]\n    if config',
+      'guards.test',
+    ],
+    [
+      'a remembered limit keeps to its bounds',
+      'a.c = clamp(each[3], config[NODE_MIN], config[NODE_CONCURRENCY])',
+      'a.c = each[3]',
+      'guards.test',
+    ],
+    [
+      'a remembered wait is no longer than the burst',
+      'now_us + math.min(wait_us, config[NODE_BURST] * interval)',
+      'now_us + wait_us',
+      'guards.test',
+    ],
   ]),
   ...mutants('L2', 'meters', [
     ['what lands stays below 2^53', 'math.min(amount, MAX_AMOUNT - window.u)', 'amount', 'guards.test'],

@@ -84,7 +84,12 @@ export const LEARNT: readonly Mutant[] = [
     ['a good probe closes the breaker', 'if good then a.bo, a.bc, a.bf, a.bs = 0, 0, 0, now end', '', 'nodes'],
     ['a bad probe keeps it open', 'if bad then a.bo = now + breaker[3] end', '', 'guards-learnt'],
     ['who has the probe keeps out others', 'record.a.bp = how.id', "record.a.bp = ''", 'nodes'],
-    ['a 1308 freezes the account', "freeze_node(call, 'account', math.max(before and", 'math.max(before and', 'nodes'],
+    [
+      'a 1308 freezes the account',
+      "freeze_node(call, 'account', math.max(before and before.fz or 0, frozen + GUARD_MS))",
+      'before = nil',
+      'nodes',
+    ],
     [
       'a freeze does not end sooner by a second refusal',
       'math.max(before and before.fz or 0, frozen + GUARD_MS)',

@@ -41,12 +41,18 @@ export function mutantsOf(file: string, rule: string, rows: readonly Row[]): rea
   }));
 }
 
-/** Of one file of the engine; `red` names suites. */
+/** Of one file of the engine; `red` names suites, or is a path from the root of the project. */
 export function mutants(rule: string, name: string, rows: readonly Row[]): readonly Mutant[] {
   return mutantsOf(
     lua(name),
     rule,
-    rows.map(([guard, find, put, red, fast]) => [guard, find, put, [red].flat().map(suite), fast]),
+    rows.map(([guard, find, put, red, fast]) => [
+      guard,
+      find,
+      put,
+      [red].flat().map((each) => (each.startsWith('test/') ? each : suite(each))),
+      fast,
+    ]),
   );
 }
 

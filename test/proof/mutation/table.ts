@@ -9,6 +9,7 @@ import { LEDGER } from './ledger.ts';
 import type { Mutant } from './mutant.ts';
 import { SIDECAR_TALK } from './sidecar-talk.ts';
 import { SIDECAR_CALLS } from './sidecar.ts';
+import { STEPS } from './steps.ts';
 import { TIME } from './time.ts';
 import { WAITING } from './waiting.ts';
 import { WAKES } from './wakes.ts';
@@ -21,6 +22,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...LEARNT,
   ...WAITING,
   ...WAKES,
+  ...STEPS,
   ...BOUNDS,
   ...LEDGER,
   ...SIDECAR_CALLS,

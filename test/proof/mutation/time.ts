@@ -184,10 +184,16 @@ export const TIME: readonly Mutant[] = [
       'if false and blame_hold(',
       'nodes',
     ],
-    ['the second one blames the limit', ' or meta.now_ms - meta.held_at <= 30000 and meta.held_at > 0', '', 'nodes'],
+    [
+      'soon after it the hold grows only where the limit can be no lower',
+      'if first or limit <= least',
+      'if true or limit <= least',
+      'guards-time',
+    ],
+    ['soon after it the limit is blamed', '  return first\n', '  return true\n', 'nodes'],
     ['only a hand-off blames the hold', 'lease.d == 0 or ', '', 'nodes'],
     ['only soon after it', 'ending.sent_after > 500 or ', '', 'guards-time'],
-    ['not above the limit', 'record.i > limit or', '', 'guards-time'],
+    ['not above the limit', ' or record.i > limit then return false end', ' then return false end', 'guards-time'],
   ]),
   ...mutants('T6', 'govern', [
     ['the slots of a reclaimed call are held', 'expire(call, id, ZOMBIE_HOLD_MS)', 'expire(call, id)', 'nodes'],

@@ -145,15 +145,10 @@ export const WAITING: readonly Mutant[] = [
       'a call that may not wait is denied when others are first',
       "elseif request.mode == 'R' then",
       'elseif false then',
-      'guards-waiting',
-    ],
-    ['a denial is told again while it is kept', 'if notice then return notice end', '', 'guards.test'],
-    [
-      'a denial that was told is forgotten',
-      "redis.call('HDEL', call.keys.waiters, 'N:' .. id)",
-      "redis.call('EXISTS', call.keys.waiters)",
       'guards-order',
     ],
+    ['a denial is told again while it is kept', 'if notice then return notice end', '', 'guards.test'],
+    ['a denial that was told is forgotten', '  if tell then\n', '  if false then\n', 'guards-order'],
   ]),
   ...mutants('Q4', 'dispatch', [
     ['past its deadline a waiter is denied', 'if waiter.deadline <= meta.now_ms then', 'if false then', 'queue'],

@@ -112,7 +112,7 @@ test('F6 of cancellations that cannot be told, the latest 10,000 are kept', asyn
   expect(box.unused()[0]).toBe('call-1');
 });
 
-test('F4 what Redis granted is not merged with what it never heard of, nor what is refunded', async () => {
+test('F4 what Redis granted is not merged with what it never heard of, nor what is refunded or counts elsewhere', async () => {
   const { engine, lease, settlement } = outbox();
   const { metrics } = metricsForTest();
   const nothing = async (): Promise<void> => undefined;
@@ -132,5 +132,6 @@ test('F4 what Redis granted is not merged with what it never heard of, nor what 
   const twin = { ...ending, id: 'twin' };
   expect(await two([local, ending], [local, twin])).toBe(2);
   expect(await two([local, ending], [granted, twin])).toBe(1);
+  expect(await two([local, ending], [{ ...local, request: { ...request, model: 'other' } }, twin])).toBe(1);
   expect(await two([local, { ...ending, outcome: 'neverSent' }], [local, twin])).toBe(1);
 });
