@@ -159,6 +159,18 @@ test('what is kept of many who left together is forgotten some a call, and the n
   expect(await held()).toBe(before);
 });
 
+test('a denial is told although an older one of the same id ends in the same call', async () => {
+  await oneSlot();
+  await rules.grant('holder');
+  await queue('id', { wait: SHORT });
+  await rules.engine.advance(1000);
+  await rules.engine.sidecar.tick();
+  await queue('id', { owner: 'pod-2', wait: SHORT });
+  await rules.engine.advance(60_000);
+  await rules.engine.sidecar.tick();
+  expect((await fates('pod-2', 'id')).get('id')).toMatchObject({ kind: 'denied' });
+});
+
 test('a reclaimed process leaves nothing in the waiting room, and those who stay keep their turns', async () => {
   await oneSlot();
   const first = await rules.grant('holder', { owner: 'pod-1/1' });

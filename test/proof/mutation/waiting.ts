@@ -249,8 +249,6 @@ export const WAITING: readonly Mutant[] = [
   ]),
   ...mutants('bounds', 'dispatch', [
     ['a silent waiter leaves', '  else\n    queue.leave(call, id, waiter)\n', '  else\n', 'queue'],
-    ['waiters whose time is over go some a call', 'waits and waiters == 0 or kept == 0', 'false', 'queue-bounds'],
-    ['the rest of them is next', 'call.more = true', '', 'queue-bounds'],
     [
       'a grant is published',
       'call.outcomes[id] = reply\n  push(call, waiter.owner, id, reply)',
