@@ -13,15 +13,7 @@ import type { Waiter } from './model-queue.ts';
 import { refusal } from './model-revision.ts';
 import { snapshotNodes } from './model-snapshot.ts';
 import { ModelTree } from './model-tree.ts';
-import type {
-  BeatReply,
-  BeatRequest,
-  ConfigureOptions,
-  LeaseRef,
-  Notice,
-  RegisterRequest,
-  SwapReply,
-} from './port.ts';
+import type { BeatReply, BeatRequest, ConfigureOptions, LeaseRef, Notice, RegisterRequest, SwapReply } from './port.ts';
 import type * as terms from './terms.ts';
 import type { NodeName, Revision, TreeConfig } from './tree-terms.ts';
 

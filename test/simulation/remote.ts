@@ -136,7 +136,8 @@ export class RemoteEngine implements OpenEngine {
     if (wire === null) throw new AppError('unavailable', 'there is no connection to Redis');
     const { promise, resolve, reject } = Promise.withResolvers<T>();
     const question: Question = {
-      carryOut: (by) => this.#carryOut(by, asked, { isOpen: () => this.#questions.has(question), confirm, resolve, reject }),
+      carryOut: (by) =>
+        this.#carryOut(by, asked, { isOpen: () => this.#questions.has(question), confirm, resolve, reject }),
       fail: reject,
     };
     this.#questions.add(question);
@@ -165,11 +166,7 @@ export class RemoteEngine implements OpenEngine {
   }
 
   /** At the server. */
-  #carryOut<T>(
-    wire: Wire,
-    asked: Asked<T>,
-    to: Teller<T>,
-  ): void {
+  #carryOut<T>(wire: Wire, asked: Asked<T>, to: Teller<T>): void {
     const { store, trace } = this.#options;
     const { server } = wire;
     const name = `${wire.name} ${asked.name}`;

@@ -5,7 +5,7 @@
 import { expect, test } from 'vitest';
 import { run, type Scenario } from './run.ts';
 
-const FEW = 25;
+const FEW = 30;
 const MANY = 400;
 const isFull = process.env['GLMQUOTA_PROOF'] === 'full';
 const first = Number(process.env['GLMQUOTA_SEED'] ?? 1);
@@ -27,7 +27,9 @@ export function testSeeds<Name extends string>(
     console.log(`${name}: seeds ${first} to ${first + count - 1}`);
   });
   if (count < MANY && !isFull)
-    console.log(`left out: ${MANY - count} of ${MANY} seeds of ${all.length} classes of faults (npm run proof runs it)`);
+    console.log(
+      `left out: ${MANY - count} of ${MANY} seeds of ${all.length} classes of faults (npm run proof runs it)`,
+    );
 }
 
 function replay(name: string, seed: number): string {

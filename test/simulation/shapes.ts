@@ -46,11 +46,6 @@ export function instant(random: Random): Moment {
   return moment(random, 0, 0);
 }
 
-export function several<T>(
-  random: Random,
-  least: number,
-  most: number,
-  make: (index: number) => T,
-): readonly T[] {
+export function several<T>(random: Random, least: number, most: number, make: (index: number) => T): readonly T[] {
   return Array.from({ length: random.int(least, most) }, (_, index) => make(index));
 }

@@ -6,8 +6,7 @@ import type { Scenario } from './run.ts';
 import { anyShape, instant, moment, roomyShape, several } from './shapes.ts';
 
 /** Long calls: they run on over everything that Redis forgets. */
-const habits = (random: Random): Partial<Habits> =>
-  random.chance(0.5) ? { callMs: 15_000, longestMs: 45_000 } : {};
+const habits = (random: Random): Partial<Habits> => (random.chance(0.5) ? { callMs: 15_000, longestMs: 45_000 } : {});
 
 export const stalls: Scenario = {
   sidecars: 3,
@@ -28,8 +27,7 @@ export const lossyFailOver: Scenario = {
   sidecars: 3,
   shape: roomyShape,
   habits,
-  faults: (random) =>
-    several(random, 1, 2, () => failOver(random, [1, 200, 1000, 5000])),
+  faults: (random) => several(random, 1, 2, () => failOver(random, [1, 200, 1000, 5000])),
   promises: { timesLimit: 1, forgets: true },
 };
 
@@ -93,9 +91,7 @@ export const shortages: Scenario = {
   shape: anyShape,
   faults: (random) =>
     several(random, 1, 4, () =>
-      random.chance(0.5)
-        ? faults.full(moment(random, 500, 20_000))
-        : faults.operatorAway(moment(random, 2000, 40_000)),
+      random.chance(0.5) ? faults.full(moment(random, 500, 20_000)) : faults.operatorAway(moment(random, 2000, 40_000)),
     ),
   promises: { timesLimit: 1 },
 };
