@@ -36,6 +36,8 @@ export const ENGINE_CONSTANTS = {
   DISPATCH_BUDGET: 32,
   /** Waiters that one call lets go because they are late or silent at most. */
   WAITER_REAP_BUDGET: 16,
+  /** Places, turns, and denials nobody heard of that one call forgets because their time is over at most. */
+  KEPT_REAP_BUDGET: 256,
   /** What a grant costs a flow of weight 1; divisible by all small weights. */
   TAG_SCALE: 5_040_000,
   MAX_WEIGHT: 100_000,

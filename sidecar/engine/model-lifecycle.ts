@@ -76,7 +76,7 @@ export function giveBack(tree: ModelTree, lease: ModelLease): void {
   const ending = { refund: true, accepted: false, sent: 0, first: 0, wall: tree.now.wallMs };
   land(tree, lease, { actual: null, ending }, true);
   const never = { outcome: 'neverSent', sentAfterMs: null, firstByteAfterMs: null, frozenUntilMs: null } as const;
-  if (!lease.landed) learn(tree, lease, never);
+  learn(tree, lease, never);
   free(tree, lease, 0, '');
   tree.leases.finish(lease.request.id);
 }

@@ -258,8 +258,10 @@ function decodeNode(reply: unknown): NodeSnapshot {
   const [name, inFlight, concurrency, stopped] = [items.text(), items.number(), items.optional(), items.flag()];
   const [queued, frozenUntilMs, breaker] = [items.number(), items.optional(), BREAKERS[items.number()]];
   if (breaker === undefined) throw unexpected(reply);
+  const [rateWaitUs, oldestWaiterMs] = [items.number(), items.optional()];
   const usage = items.rest((each) => decodeUsage(each.any()));
-  return { name, inFlight, concurrency, stopped, queued, frozenUntilMs, breaker, usage };
+  const waiting = { queued, rateWaitUs, oldestWaiterMs };
+  return { name, inFlight, concurrency, stopped, ...waiting, frozenUntilMs, breaker, usage };
 }
 
 function decodeUsage(reply: unknown): UsageSnapshot {

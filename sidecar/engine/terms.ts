@@ -237,6 +237,10 @@ export interface NodeSnapshot {
   /** Closed by the vendor's word, wall time; null: open. */
   readonly frozenUntilMs: number | null;
   readonly breaker: 'Closed' | 'Open' | 'HalfOpen';
+  /** Until its rate is as if it had never been used. */
+  readonly rateWaitUs: number;
+  /** When the call began to wait that has waited longest with this node on its path, wall time; null: none waits. */
+  readonly oldestWaiterMs: number | null;
   readonly usage: readonly UsageSnapshot[];
 }
 

@@ -65,6 +65,9 @@ export class RemoteEngine implements OpenEngine {
     this.engine = this.#port();
   }
 
+  /** Nobody has a password here. */
+  authenticate(): void {}
+
   ready(signal: AbortSignal): Promise<void> {
     return this.#dialer.ready(signal);
   }

@@ -2,6 +2,7 @@
  * What is kept of a tree's counters outside Redis (rule F3), when it is worth a write, and what of it still holds when
  * Redis has lost its memory. Pure.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { describeWindow } from '../../trees/windows.ts';
 import type { Checkpoint } from '../../../sidecar/engine/port.ts';
 import type { Anchor, TreeSnapshot } from '../../../sidecar/engine/terms.ts';
@@ -24,11 +25,15 @@ export interface StoredCheckpoint {
   readonly savedAtMs: number;
   readonly epoch: number;
   readonly usage: readonly StoredUsage[];
+  /** Absent in those of earlier releases. */
+  readonly learnt?: Checkpoint['learnt'];
 }
 
 /** Growth of a limit's use by this part of its amount is written at once: it bounds what a total loss forgets. */
 const STEP_PERCENT = 1;
 const REST_MS = 30_000;
+/** A rate that is used up to the same moment, as far as two clocks that are read in whole milliseconds can tell. */
+const SAME_MOMENT_MS = 5;
 
 /** What is used in the tree now; limits nothing was used of are left out. */
 export function takeCheckpoint(tree: TreeConfig, snapshot: TreeSnapshot, nowMs: number): StoredCheckpoint {
@@ -41,14 +46,26 @@ export function takeCheckpoint(tree: TreeConfig, snapshot: TreeSnapshot, nowMs: 
       return [anchor === undefined ? seen : { ...seen, anchor }];
     }),
   );
-  return { savedAtMs: nowMs, epoch: snapshot.epoch, usage };
+  return { savedAtMs: nowMs, epoch: snapshot.epoch, usage, learnt: learntOf(tree, snapshot) };
+}
+
+/** Nodes that stand as a new tree would have them are left out. */
+function learntOf({ nodes }: TreeConfig, { nodes: counted, serverNowMs }: TreeSnapshot): Checkpoint['learnt'] {
+  const states = new Map(counted.map((each) => [each.name, each]));
+  return nodes.flatMap(({ name: node, adaptive, rate }) => {
+    const state = states.get(node);
+    const concurrency = adaptive && state?.concurrency !== adaptive.start ? (state?.concurrency ?? null) : null;
+    const waitMs = rate ? Math.ceil((state?.rateWaitUs ?? 0) / 1000) : 0;
+    const rateUntilMs = waitMs > 0 ? serverNowMs + waitMs : null;
+    return concurrency === null && rateUntilMs === null ? [] : [{ node, rateUntilMs, concurrency }];
+  });
 }
 
 /** Whether `next` is to be written; `last`: what is stored, null when nothing is. */
 export function isDue(last: StoredCheckpoint | null, next: StoredCheckpoint, tree: TreeConfig): boolean {
-  if (last === null) return next.usage.length > 0;
+  if (last === null) return next.usage.length + (next.learnt ?? []).length > 0;
   const differing = differences(last, next);
-  if (differing.length === 0) return false;
+  if (differing.length === 0 && !hasLearnt(last, next)) return false;
   if (next.savedAtMs - last.savedAtMs >= REST_MS || next.savedAtMs < last.savedAtMs) return true;
   const limits = limitsOf(tree);
   return differing.some(({ before, after }) => isStep(before, after, limits.get(`${after.node}|${after.limit}`)));
@@ -73,6 +90,15 @@ function differences(last: StoredCheckpoint, next: StoredCheckpoint): readonly D
   return [...grown, ...ended];
 }
 
+/** That a rate's wait has passed is told by the clock. */
+function hasLearnt({ learnt: last = [] }: StoredCheckpoint, { learnt: next = [] }: StoredCheckpoint): boolean {
+  const concurrencies = (all: Checkpoint['learnt']): unknown =>
+    all.flatMap(({ node, concurrency }) => (concurrency === null ? [] : [[node, concurrency]]));
+  if (!isDeepStrictEqual(concurrencies(last), concurrencies(next))) return true;
+  const before = new Map(last.map(({ node, rateUntilMs }) => [node, rateUntilMs ?? 0]));
+  return next.some(({ node, rateUntilMs }) => (rateUntilMs ?? 0) > (before.get(node) ?? 0) + SAME_MOMENT_MS);
+}
+
 /** Only growth is urgent: who forgets that something became free again is merely careful. */
 function isStep(before: StoredUsage | undefined, after: StoredUsage, limit: LimitConfig | undefined): boolean {
   const isAnotherWindow = before?.resetsAtMs !== after.resetsAtMs;
@@ -81,9 +107,16 @@ function isStep(before: StoredUsage | undefined, after: StoredUsage, limit: Limi
 }
 
 /** What still counts at `nowMs` of what was stored, for limits that are the same as then. */
-export function restorable({ usage, savedAtMs }: StoredCheckpoint, tree: TreeConfig, nowMs: number): Checkpoint {
+export function restorable(stored: StoredCheckpoint, tree: TreeConfig, nowMs: number): Checkpoint {
+  const { usage, savedAtMs, learnt = [] } = stored;
   const limits = limitsOf(tree);
+  const nodes = new Set(tree.nodes.map(({ name }) => name));
   return {
+    learnt: learnt.flatMap((each) => {
+      const rateUntilMs = each.rateUntilMs !== null && each.rateUntilMs > nowMs ? each.rateUntilMs : null;
+      const isEmpty = rateUntilMs === null && each.concurrency === null;
+      return isEmpty || !nodes.has(each.node) ? [] : [{ ...each, rateUntilMs }];
+    }),
     usage: usage.flatMap(({ node, limit, identity, used, resetsAtMs, anchor }) => {
       const config = limits.get(`${node}|${limit}`);
       if (config === undefined || identityOf(config) !== identity) return [];

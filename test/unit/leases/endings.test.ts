@@ -272,3 +272,12 @@ test('a settlement that is refused for itself does not keep back the others', as
   expect(engine.settled.filter(({ id }) => id === leases[1]?.id)).toHaveLength(2);
   expect(new Set(engine.settled.map(({ id }) => id)).size).toBe(3);
 });
+
+test('T5 a call whose work has started is settled, not cancelled', async () => {
+  const { desk, engine } = deskWith();
+  const lease = await admitted(desk);
+  await lease.start(never);
+  await expect(lease.cancel()).rejects.toMatchObject({ code: 'conflict' });
+  await lease.settle(WHOLE);
+  expect(engine).toMatchObject({ cancelled: [], settled: [{ outcome: 'completed' }] });
+});
