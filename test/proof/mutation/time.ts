@@ -202,7 +202,7 @@ export const TIME: readonly Mutant[] = [
   ...mutants('T7', 'prelude', [
     [
       'another server begins the learning',
-      'math.max(meta.epoch + 1, meta.wall_ms)\n    begin_learning(meta)',
+      'math.max(meta.epoch + 1, meta.wall_ms)\n      begin_learning(meta)',
       'math.max(meta.epoch + 1, meta.wall_ms)',
       'nodes',
     ],
