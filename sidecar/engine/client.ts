@@ -192,6 +192,9 @@ export function createAdminEngine({ redis, ...form }: AdminEngineOptions): Admin
     async drain(key, process, draining, signal) {
       await govern(key, ['drain', process, draining ? '1' : '0'], signal);
     },
+    async declareMove(key, { identities, untilMs }, signal) {
+      await govern(key, ['move', String(untilMs), ...identities], signal);
+    },
     async freeze(key, node, untilMs, signal) {
       await govern(key, ['freeze', node, String(untilMs ?? -1)], signal);
     },

@@ -129,12 +129,22 @@ export interface AdminEngine {
   ): Promise<{ readonly leases: number; readonly waiters: number }>;
   /** Owners with that prefix get nothing new, until undone. */
   drain(key: TreeKey, prefix: string, draining: boolean, signal?: AbortSignal): Promise<void>;
+  /**
+   * Until `untilMs` (wall) the tree's slot may move between these servers, named as `identityOf` names them, without its
+   * epoch being raised (rule W2). Replaces what was declared before.
+   */
+  declareMove(key: TreeKey, move: PlannedMove, signal?: AbortSignal): Promise<void>;
   /** Closes a node to new grants until `untilMs` (wall); null opens it. */
   freeze(key: TreeKey, node: NodeName, untilMs: number | null, signal?: AbortSignal): Promise<void>;
   /** Ends the running window of a limit as if its time were over. False: there is no such limit. */
   resetWindow(key: TreeKey, node: NodeName, limit: string, signal?: AbortSignal): Promise<boolean>;
   /** Brings a window in line with the vendor's own counter (rule N5). */
   calibrate(key: TreeKey, reading: Calibration, signal?: AbortSignal): Promise<CalibrationReply>;
+}
+
+export interface PlannedMove {
+  readonly identities: readonly string[];
+  readonly untilMs: number;
 }
 
 export interface ConfigureOptions {

@@ -65,6 +65,9 @@ export class RemoteEngine implements OpenEngine {
     this.engine = this.#port();
   }
 
+  /** Nobody has a password here. */
+  authenticate(): void {}
+
   ready(signal: AbortSignal): Promise<void> {
     return this.#dialer.ready(signal);
   }
@@ -82,6 +85,8 @@ export class RemoteEngine implements OpenEngine {
   wrapped(wrap: (engine: LeaseEngine) => LeaseEngine): OpenEngine {
     return {
       engine: wrap(this.engine),
+      // Nobody checks who is at the other end.
+      authenticate: () => undefined,
       ready: (signal) => this.ready(signal),
       reconnect: (signal) => this.reconnect(signal),
       [Symbol.asyncDispose]: () => this[Symbol.asyncDispose](),

@@ -68,6 +68,15 @@ export interface ResetStatus {
   readonly at: string;
 }
 
+/** What became of the annotation `glmquota.io/planned-move`. */
+export interface MoveStatus {
+  /** The annotation's value. */
+  readonly request: string;
+  readonly result: 'Declared' | 'NoCluster' | 'Malformed' | 'Outdated' | 'TooFar';
+  /** RFC 3339. */
+  readonly at: string;
+}
+
 /** Status of GLMAccount and of GLMQuota. */
 export interface NodeStatus {
   readonly observedGeneration: number;
@@ -82,6 +91,8 @@ export interface NodeStatus {
   /** RFC 3339: when that limit may admit again, if it is known. */
   readonly until?: string;
   readonly reset?: ResetStatus;
+  /** On accounts. */
+  readonly plannedMove?: MoveStatus;
   /** `<leaseCreatedMs>.<transitions>.<generation>` of the tree in Redis. */
   readonly revision?: string;
 }
@@ -115,8 +126,8 @@ type Field<Path extends string, T> = T extends Scalar
 /** Dotted paths of every field of a type, `[]` after a list. */
 type Paths<T> = Join<'', T>;
 
-/** Every field of the status of accounts and quotas; the compiler holds this equal to the type. */
-export const NODE_STATUS_FIELDS: Readonly<Record<Paths<NodeStatus>, true>> = {
+/** Every field of the status of quotas; the compiler holds this equal to the type. */
+export const QUOTA_STATUS_FIELDS: Readonly<Record<Paths<Omit<NodeStatus, 'plannedMove'>>, true>> = {
   observedGeneration: true,
   conditions: true,
   'conditions[].type': true,
@@ -159,6 +170,15 @@ export const NODE_STATUS_FIELDS: Readonly<Record<Paths<NodeStatus>, true>> = {
   'reset.result': true,
   'reset.at': true,
   revision: true,
+};
+
+/** Every field of the status of accounts. */
+export const ACCOUNT_STATUS_FIELDS: Readonly<Record<Paths<NodeStatus>, true>> = {
+  ...QUOTA_STATUS_FIELDS,
+  plannedMove: true,
+  'plannedMove.request': true,
+  'plannedMove.result': true,
+  'plannedMove.at': true,
 };
 
 /** Every field of the status of pools. */

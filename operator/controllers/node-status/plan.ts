@@ -1,5 +1,5 @@
 /** The status of an account or a quota, from facts alone. */
-import type { EffectiveLimit, NodeStatus, ResetStatus } from '../../api/v1alpha1/status.ts';
+import type { EffectiveLimit, MoveStatus, NodeStatus, ResetStatus } from '../../api/v1alpha1/status.ts';
 import { type Condition, nextConditions } from '../../runtime/conditions.ts';
 import { secondTime } from '../../runtime/timestamps.ts';
 import type { NodeSnapshot, TreeSnapshot } from '../../../sidecar/engine/terms.ts';
@@ -19,6 +19,8 @@ export interface NodeFacts extends ConditionFacts {
   readonly tree: TreeConfig | null;
   /** What became of the last reset that was asked for; null: none was. */
   readonly reset: ResetStatus | null;
+  /** What became of the last move that was declared; null: none was. */
+  readonly plannedMove: MoveStatus | null;
   /** RFC 3339: when the node's limit on calls in flight last changed; null: it never did. */
   readonly lastChange: string | null;
 }
@@ -30,7 +32,7 @@ export function snapshotOf({ sync }: Pick<NodeFacts, 'sync'>): TreeSnapshot | nu
 
 /** The complete status to write. */
 export function planNodeStatus(facts: NodeFacts, nowMs: number): NodeStatus {
-  const { generation, reset } = facts;
+  const { generation, reset, plannedMove } = facts;
   const snapshot = snapshotOf(facts);
   return {
     observedGeneration: generation,
@@ -38,6 +40,7 @@ export function planNodeStatus(facts: NodeFacts, nowMs: number): NodeStatus {
     ...(facts.effective.length === 0 ? {} : { effective: facts.effective }),
     ...(snapshot === null ? {} : counted(facts, snapshot, nowMs)),
     ...(reset === null ? {} : { reset }),
+    ...(plannedMove === null ? {} : { plannedMove }),
   };
 }
 

@@ -141,6 +141,8 @@ function govern(words: Words, reply: Packed): LedgerCall {
     }
     case 'drain':
       return { op: 'drain', process: words.text(), draining: words.flag() };
+    case 'move':
+      return { op: 'declareMove', move: { untilMs: words.number(), identities: words.rest(() => words.text()) } };
     case 'freeze':
       return { op: 'freeze', node: words.text(), untilMs: words.offset() };
     case 'reset': {

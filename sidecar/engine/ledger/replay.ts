@@ -182,7 +182,10 @@ export function ask(model: Model, call: LedgerCall): unknown {
   }
 }
 
-type Governing = Extract<LedgerCall, { op: 'reclaim' | 'drain' | 'freeze' | 'resetWindow' | 'calibrate' }>;
+type Governing = Extract<
+  LedgerCall,
+  { op: 'reclaim' | 'drain' | 'declareMove' | 'freeze' | 'resetWindow' | 'calibrate' }
+>;
 
 function govern(model: Model, call: Governing): unknown {
   switch (call.op) {
@@ -190,6 +193,8 @@ function govern(model: Model, call: Governing): unknown {
       return model.reclaim(call.owners);
     case 'drain':
       return model.drain(call.process, call.draining);
+    case 'declareMove':
+      return model.declareMove(call.move);
     case 'freeze':
       return model.freeze(call.node, call.untilMs);
     case 'resetWindow':
@@ -224,6 +229,8 @@ function subjectOf(call: LedgerCall): string {
       return call.process;
     case 'calibrate':
       return call.reading.limit;
+    case 'declareMove':
+      return new Date(call.move.untilMs).toISOString();
     case 'tick':
       return '';
   }

@@ -7,6 +7,7 @@ import type {
   CalibrationReply,
   Checkpoint,
   LeaseRef,
+  PlannedMove,
   RegisterRequest,
   SwapReply,
 } from '../port.ts';
@@ -58,6 +59,7 @@ export type LedgerCall =
       readonly reply: { readonly leases: number; readonly waiters: number };
     }
   | { readonly op: 'drain'; readonly process: string; readonly draining: boolean }
+  | { readonly op: 'declareMove'; readonly move: PlannedMove }
   | { readonly op: 'freeze'; readonly node: NodeName; readonly untilMs: number | null }
   | { readonly op: 'resetWindow'; readonly node: NodeName; readonly limit: string; readonly reply: boolean }
   | { readonly op: 'calibrate'; readonly reading: Calibration; readonly reply: CalibrationReply };

@@ -192,7 +192,8 @@ local function read_old(call)
 end
 
 local function write_config(call, old, fields)
-  local kept, gone = {}, {}
+  -- A declared move outlives revisions.
+  local kept, gone = { m = true }, {}
   for index = 1, #fields, 2 do kept[fields[index]] = true end
   for field in pairs(old) do
     if not kept[field] then gone[#gone + 1] = field end

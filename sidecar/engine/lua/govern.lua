@@ -1,8 +1,8 @@
--- govern: what only the operator does to a running tree: reclaim, drain, freeze, reset.
+-- govern: what only the operator does to a running tree: reclaim, drain, freeze, reset, and the planned move of its slot.
 --
 -- KEYS  as in keys.ts, and the config record
 -- ARGV  'reclaim', prefix, except ('' = nobody) | 'drain', process, 0|1 | 'freeze', node, until wall ms (-1 = open it)
---       | 'reset', node, limit | 'calibrate', limit, used, reset wall ms (-1 = not open), poll start wall ms
+--       | 'move', until wall ms, identities of the servers it may move between | 'reset', node, limit | 'calibrate', limit, used, reset wall ms (-1 = not open), poll start wall ms
 -- reply { leases, waiters } for reclaim, { 'applied' | 'kept' | 'unknown', used before, after } for calibrate, else { 1 } or { 0 }: there is no such node or limit
 -- keeps rule W5: it writes the config record (its head, as it is), which a sidecar's user may not.
 
@@ -43,6 +43,7 @@ end
 
 local GOVERN = {}
 
+-- Marks of draining processes, in the meta record: d:process → 1, or when the mark ends by itself.
 local function set_draining(call, process, draining)
   local field = 'd:' .. process
   if draining then
@@ -52,12 +53,29 @@ local function set_draining(call, process, draining)
   end
 end
 
+-- Nobody may ever take back the mark of a process of which nothing is left: it ends when nothing of it can come in late.
+local function end_mark(call, process)
+  local field = 'd:' .. process
+  if redis.call('HGET', call.keys.meta, field) ~= '1' then return end
+  redis.call('HSET', call.keys.meta, field, int(call.meta.now_ms + LATE_MS))
+end
+
+local function forget_ended_marks(call)
+  if call.meta.draining == 0 then return end
+  local flat = redis.call('HGETALL', call.keys.meta)
+  for index = 1, #flat, 2 do
+    local process = string.match(flat[index], '^d:(.*)$')
+    local until_ms = process and flat[index + 1] ~= '1' and tonumber(flat[index + 1])
+    if until_ms and until_ms <= call.meta.now_ms then set_draining(call, process, false) end
+  end
+end
+
 function GOVERN.reclaim(call, ARGV)
   local prefix, except = ARGV[2], ARGV[3]
   local leases, waiters = reclaim_leases(call, prefix, except), reclaim_waiters(call, prefix, except)
-  -- A process of which nothing is left asks for nothing any more; its mark would stay for ever.
   local process = except == '' and string.match(prefix, '^(.*)/$')
-  if process and leases + waiters == 0 then set_draining(call, process, false) end
+  if process and leases + waiters == 0 then end_mark(call, process) end
+  forget_ended_marks(call)
   return { leases, waiters }
 end
 
@@ -71,6 +89,14 @@ function GOVERN.freeze(call, ARGV)
   if not node_configs(call, { name })[1] then return { 0 } end
   freeze_node(call, name, math.max(0, until_ms))
   queue.wake(call, name)
+  return { 1 }
+end
+
+-- In the config record, which sidecars only read.
+function GOVERN.move(call, ARGV)
+  local servers = {}
+  for index = 3, #ARGV do servers[#servers + 1] = ARGV[index] end
+  redis.call('HSET', call.keys.config, 'm', pack({ tonumber(ARGV[2]), servers }))
   return { 1 }
 end
 

@@ -111,6 +111,16 @@ local function begin_learning(meta)
   meta.learn_until, meta.learn_all = meta.now_ms + TTL_MS + BEAT_MS, 0
 end
 
+-- Whether the tree may go from the server it was on to this one as it is: the operator has declared the move (govern.lua),
+-- naming both as they were then. A server that started anew, or took over from its master, is another one.
+local function is_planned(keys, meta, identity)
+  local text = redis.call('HGET', keys.config, 'm')
+  if not text then return false end
+  local plan, from, to = unpack_record(text), false, false
+  for _, each in ipairs(plan[2]) do from, to = from or each == meta.identity, to or each == identity end
+  return from and to and meta.wall_ms < plan[1]
+end
+
 -- The call that is at work, for the ledger.
 local current
 
@@ -130,9 +140,11 @@ local function open(KEYS)
   meta.now_ms = math.floor(meta.now_us / 1000)
   advance_clock(meta, wall_us, not stored)
   if meta.identity ~= identity then
+    if not is_planned(keys, meta, identity) then
+      meta.epoch = math.max(meta.epoch + 1, meta.wall_ms)
+      begin_learning(meta)
+    end
     meta.identity = identity
-    meta.epoch = math.max(meta.epoch + 1, meta.wall_ms)
-    begin_learning(meta)
   end
   current = call
   return call

@@ -19,6 +19,7 @@ export class Twin {
   #generation = 0;
   #transitions = 0;
   #restarts = 0;
+  #server = 'one';
   /** What the client of the engine was told last. */
   #told: number | null = null;
   /** In force; null: there is no tree. */
@@ -55,14 +56,13 @@ export class Twin {
         await this.#configure(step);
         break;
       case 'restart':
-        this.#restarts += 1;
-        await this.#engine?.restartAs(`server-${this.#restarts}`);
-        this.model.clock.restartAs(`server-${this.#restarts}`);
+        await this.#restart(this.#nextServer());
         break;
       case 'wipe':
         this.#checkpoint = this.#takeCheckpoint() ?? this.#checkpoint;
         await this.#engine?.wipe();
         this.model.wipe();
+        this.#server = 'one';
         this.#shape = null;
         break;
       case 'acquire':
@@ -229,6 +229,9 @@ export class Twin {
         this.model.drain(PROCESSES[step.process]!, step.on);
         await admin?.drain(TREE_KEY, PROCESSES[step.process]!, step.on);
         break;
+      case 'move':
+        await this.#move(step);
+        break;
       case 'freeze': {
         const untilMs = step.forMs === null ? null : Math.max(0, this.nowMs + step.forMs);
         this.model.freeze(NODES[step.node]!, untilMs);
@@ -242,6 +245,27 @@ export class Twin {
       }
       default:
     }
+  }
+
+  #nextServer(): string {
+    this.#restarts += 1;
+    return `server-${this.#restarts}`;
+  }
+
+  async #restart(server: string): Promise<void> {
+    this.#server = server;
+    await this.#engine?.restartAs(server);
+    this.model.clock.restartAs(server);
+  }
+
+  async #move({ declares, forMs, afterMs }: Step & { do: 'move' }): Promise<void> {
+    const to = this.#nextServer();
+    const identities = { from: [this.#server], to: [to], both: [this.#server, to] }[declares];
+    const move = { identities, untilMs: this.nowMs + forMs };
+    this.model.declareMove(move);
+    await this.#engine?.admin.declareMove(TREE_KEY, move);
+    await this.step({ do: 'advance', ms: afterMs });
+    await this.#restart(to);
   }
 
   async #reclaim({ prefix, except }: Step & { do: 'reclaim' }): Promise<void> {

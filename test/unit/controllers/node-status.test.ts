@@ -47,7 +47,7 @@ function tree(nodes: readonly NodeSnapshot[]): TreeSnapshot {
 function facts(nodes: readonly NodeSnapshot[], change: Partial<NodeFacts> = {}): NodeFacts {
   const sync: SyncState = { kind: 'applied', snapshot: tree(nodes) };
   const path = ['quota:ns/team', 'account'];
-  const own = { verdict: good, overcommitted: null, tree: null, reset: null, lastChange: null };
+  const own = { verdict: good, overcommitted: null, tree: null, reset: null, plannedMove: null, lastChange: null };
   return { generation: 4, conditions: [], effective: [], path, sync, ...own, ...change };
 }
 
