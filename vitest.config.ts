@@ -1,4 +1,16 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
+
+/** For tests that wait for lifetimes and deadlines more than they compute: one worker would leave a processor idle. */
+const maxWorkers = Math.max(2, availableParallelism() - 1);
+
+const PROOF = {
+  include: ['test/proof/**/*.test.ts'],
+  testTimeout: 600_000,
+  hookTimeout: 120_000,
+  maxConcurrency: 5,
+  maxWorkers,
+};
 
 /** Fast projects (`unit`, `arch`) are part of `npm run check`; the others need what `test/setup.sh` installs. */
 export default defineConfig({
@@ -11,6 +23,7 @@ export default defineConfig({
         test: {
           name: 'integration',
           include: ['test/integration/**/*.test.ts'],
+          maxWorkers,
           testTimeout: 60_000,
           hookTimeout: 120_000,
         },
@@ -22,20 +35,14 @@ export default defineConfig({
           include: ['test/integration/engine/*.test.ts', 'test/property/engine/*.test.ts'],
           exclude: ['test/integration/engine/{acl,client-traps,connection,evalsha,topologies}*.test.ts'],
           env: { GLMQUOTA_TEST_FORM: 'scripts' },
+          maxWorkers,
           testTimeout: 300_000,
         },
       },
       { test: { name: 'simulation', include: ['test/simulation/**/*.test.ts'], testTimeout: 600_000 } },
-      {
-        // Real processes and faults; `npm run proof` runs it at full length.
-        test: {
-          name: 'proof',
-          include: ['test/proof/**/*.test.ts'],
-          testTimeout: 600_000,
-          hookTimeout: 120_000,
-          maxConcurrency: 4,
-        },
-      },
+      // Real processes and faults; mostly they wait. `npm test` runs the short form, `npm run proof` all of it.
+      { test: { name: 'faults', ...PROOF } },
+      { test: { name: 'proof', ...PROOF, env: { GLMQUOTA_PROOF: 'full' } } },
       {
         test: {
           name: 'e2e',

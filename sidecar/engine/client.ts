@@ -158,7 +158,9 @@ export function createAdminEngine({ redis, ...form }: AdminEngineOptions): Admin
       const remembered = [
         lost ? '1' : '0',
         String(uses.length),
-        ...uses.flatMap(({ node, limit, used, anchorMs }) => [node, limit, String(used), String(anchorMs ?? -1)]),
+        ...uses.flatMap(({ node, limit, used, anchorMs, anchorLoMs }) => {
+          return [node, limit, ...[used, anchorMs ?? -1, anchorLoMs ?? anchorMs ?? -1].map(String)];
+        }),
         String(learnt.length),
         ...learnt.flatMap(({ node, rateUntilMs, concurrency }) => [
           node,

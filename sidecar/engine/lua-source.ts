@@ -32,6 +32,8 @@ export const LUA_FILES = [
   'leases',
   'check',
   'flows',
+  'lines',
+  'turns',
   'queue',
   'guard',
   'dispatch',

@@ -90,7 +90,7 @@ export class ModelClock {
     if (!this.#state) this.#begin();
     else if (this.#state.rawUs - this.#rawUs > STEP_MS * 1000) this.steps += 1;
     if (lastMs !== null && this.now.logicalMs - lastMs > SILENT_MS) {
-      if (this.now.logicalMs >= this.#noReapUntilMs) this.#gapFromMs = lastMs;
+      this.#gapFromMs = lastMs;
       this.#noReapUntilMs = this.now.logicalMs + SILENT_MS;
     }
     if (this.#state && this.#state.identity !== this.#identity && !this.#isPlanned(this.#state.identity)) {
@@ -121,6 +121,11 @@ export class ModelClock {
   /** The server stood still a moment ago: who is silent may just not have been heard. */
   get afterGap(): boolean {
     return this.now.logicalMs < this.#noReapUntilMs;
+  }
+
+  /** Until when nobody is known to be silent. */
+  get noReapUntilMs(): number {
+    return this.#noReapUntilMs;
   }
 
   /** Leases that expired up to this moment may be reaped. */

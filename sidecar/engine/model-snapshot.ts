@@ -48,7 +48,7 @@ function breakerState(breaker: Breaker | null, logicalMs: number): NodeSnapshot[
   return logicalMs < breaker.openUntilMs ? 'Open' : 'HalfOpen';
 }
 
-function usageOf(window: ModelWindow): Pick<UsageSnapshot, 'used' | 'reserved' | 'resetsAtMs'> {
+function usageOf(window: ModelWindow): Pick<UsageSnapshot, 'used' | 'reserved' | 'resetsAtMs' | 'anchor'> {
   const reserved = total(window.held);
   if (window.kind === 'meter') {
     const ends = window instanceof PeriodicWindow && window.end < ENGINE_CONSTANTS.MAX_AMOUNT;
@@ -58,5 +58,6 @@ function usageOf(window: ModelWindow): Pick<UsageSnapshot, 'used' | 'reserved' |
   const timeline = window.kind === 'anchored' ? window : window.timeline;
   if (!period || !timeline) return { used: 0, reserved: 0, resetsAtMs: null };
   const resetsAtMs = timeline.endOf(period) ?? (period.lo ?? 0) + timeline.durationMs + ENGINE_CONSTANTS.GUARD_MS;
-  return { used: usedIn(window, period), reserved, resetsAtMs };
+  const anchor = period.lo === null ? {} : { anchor: { loMs: period.lo, hiMs: period.hi } };
+  return { used: usedIn(window, period), reserved, resetsAtMs, ...anchor };
 }

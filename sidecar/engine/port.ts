@@ -161,8 +161,10 @@ export interface Checkpoint {
     readonly limit: string;
     /** Settled and reserved, in the limit's integer unit. */
     readonly used: number;
-    /** When the running window opened (wall time); null: it does not open at a time, as Sliding ones. */
+    /** When the running window opened (wall time), at the latest; null: not known, or it opens at no time, as Sliding ones. */
     readonly anchorMs: number | null;
+    /** At the earliest, if that is another time. */
+    readonly anchorLoMs?: number;
   }[];
   readonly learnt: readonly {
     readonly node: NodeName;

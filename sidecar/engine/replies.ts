@@ -269,7 +269,9 @@ function decodeUsage(reply: unknown): UsageSnapshot {
   const [limit, resource] = [items.text(), RESOURCES[items.number() - 1]];
   if (resource === undefined) throw unexpected(reply);
   const [amount, used, reserved] = [items.amount(), items.amount(), items.amount()];
-  return { limit, resource, amount, used, reserved, resetsAtMs: items.optional() };
+  const seen = { limit, resource, amount, used, reserved, resetsAtMs: items.optional() };
+  const [loMs, hiMs] = [items.optional(), items.optional()];
+  return loMs === null ? seen : { ...seen, anchor: { loMs, hiMs } };
 }
 
 export function decodeAudit(reply: unknown, key: TreeKey): AuditReport {

@@ -214,6 +214,15 @@ export interface UsageSnapshot {
   readonly reserved: number;
   /** Null: the window is not open (Anchored) or has no reset (Sliding). */
   readonly resetsAtMs: number | null;
+  /** Of an anchored window that is open. */
+  readonly anchor?: Anchor;
+}
+
+/** Between these (wall time) a window opened (rule N1). */
+export interface Anchor {
+  readonly loMs: number;
+  /** Null: no call that may have opened it was answered yet. */
+  readonly hiMs: number | null;
 }
 
 export interface NodeSnapshot {

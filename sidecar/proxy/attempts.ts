@@ -1,7 +1,6 @@
 /** A metered call and its tries: sent until it is answered, or the vendor's refusal is final (rule Q7). */
 import type { ServerResponse } from 'node:http';
 import type { Clock } from '../base/clock.ts';
-import { AppError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { CatalogError } from '../catalog/terms.ts';
 import type { Surface } from '../glm/terms.ts';
@@ -36,26 +35,24 @@ interface Leftover {
 }
 
 /**
- * Resolves when the client has been served, or is gone; the lease is settled then. Fails with `unavailable` when nothing
- * was sent because the lease was lost, and with the reason of `gone`.
+ * Resolves when the client has been served, or is gone; the lease is settled then. False: the lease was lost and nothing
+ * was sent. Fails with `unavailable` when Redis could not tell whether it may be sent, and with the reason of `gone`.
  */
-export async function sendUntilAnswered(first: HeldLease, options: AttemptsOptions): Promise<void> {
-  let leftover = await send(first, options);
+export async function sendUntilAnswered(first: HeldLease, options: AttemptsOptions): Promise<boolean> {
+  if (!(await starts(first, options))) return false;
+  let leftover = await transmit(first, options);
   while (leftover !== null) {
     const { refused } = leftover.refusal;
     const lease: HeldLease | null = await leftover.lease.again(refused);
     if (lease === null || !(await startsAgain(lease, options))) {
       leftover.call.noteFinal(refused);
-      return giveUp(leftover, options);
+      giveUp(leftover, options);
+      return true;
     }
     options.log.info('call.repeated', { id: lease.id, outcome: refused.outcome, class: refused.failure.class });
     leftover = await transmit(lease, options);
   }
-}
-
-async function send(lease: HeldLease, options: AttemptsOptions): Promise<Leftover | null> {
-  if (await starts(lease, options)) return transmit(lease, options);
-  throw new AppError('unavailable', 'the lease of this call was lost before it started');
+  return true;
 }
 
 /** False: the lease is gone. */

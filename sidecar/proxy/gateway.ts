@@ -11,7 +11,7 @@ import { refuseDenial, refuseDestination, refuseError, refuseUnavailable } from 
 import { readRequest } from '../glm/request.ts';
 import type { Surface } from '../glm/terms.ts';
 import type { CallLabel, SidecarMetrics } from '../leases/metrics.ts';
-import type { HeldLease, LeaseDesk, TokenUsage } from '../leases/terms.ts';
+import type { CallSpec, Claims, HeldLease, LeaseDesk, TokenUsage } from '../leases/terms.ts';
 import { sendUntilAnswered } from './attempts.ts';
 import { BodyBudget, readBody } from './body.ts';
 import { parseClaims } from './claims.ts';
@@ -105,32 +105,51 @@ export class Gateway {
   }
 
   async #meter(exchange: Exchange): Promise<void> {
-    const { desk, clock } = this.#options;
-    const { request, response, surface, snapshot, gone } = exchange;
+    const { request, snapshot } = exchange;
     const claims = parseClaims(request.rawHeaders);
     const body = await this.#body(exchange);
     const read = readRequest(body);
     if (read.kind === 'unreadable') throw new AppError('invalid', read.message);
     const estimate = estimateRequest(read);
     const place = (): string => placeOf(snapshot.binding.leaf, request.url ?? '', body);
-    const admission = await desk.admit({ model: read.model, estimate, claims, place }, gone);
+    const spec = { model: read.model, estimate, claims, place };
+    if (await this.#admitAndSend(exchange, body, spec)) return;
+    // While this process stood still Redis gave the slot to another: what is left of the wait is waited for the next.
+    const rest = { ...spec, claims: { ...claims, maxWaitMs: this.#remainingMs(exchange, claims) } };
+    if (await this.#admitAndSend(exchange, body, rest)) return;
+    throw new AppError('unavailable', 'the lease of this call was lost before it started');
+  }
+
+  /** Of the call's wait. */
+  #remainingMs({ snapshot, startedMs }: Exchange, { maxWaitMs = Number.POSITIVE_INFINITY }: Claims): number {
+    const waitedMs = this.#options.clock.monotonicMs() - startedMs;
+    return Math.max(0, Math.min(maxWaitMs, snapshot.binding.waiting.maxWaitMs) - waitedMs);
+  }
+
+  /** False: it was admitted, and lost its lease before anything was sent. */
+  async #admitAndSend(exchange: Exchange, body: Buffer, spec: CallSpec): Promise<boolean> {
+    const { desk, clock } = this.#options;
+    const { response, surface, gone } = exchange;
+    const admission = await desk.admit(spec, gone);
     switch (admission.kind) {
       case 'denied':
         reply(response, refuseDenial(surface, admission, clock.nowMs()));
-        return this.#count(exchange, 'denied');
+        this.#count(exchange, 'denied');
+        return true;
       case 'unavailable':
         reply(response, refuseUnavailable(surface, admission.message));
-        return this.#count(exchange, 'unavailable');
+        this.#count(exchange, 'unavailable');
+        return true;
       case 'admitted':
-        return await this.#send(exchange, body, admission.lease, estimate);
+        return await this.#send(exchange, body, admission.lease, spec.estimate);
     }
   }
 
-  async #send(exchange: Exchange, body: Buffer, first: HeldLease, reserved: TokenUsage): Promise<void> {
+  async #send(exchange: Exchange, body: Buffer, first: HeldLease, reserved: TokenUsage): Promise<boolean> {
     const { snapshot, ...rest } = exchange;
     const { clock, log, metrics } = this.#options;
     const { errors } = snapshot.catalog;
-    await sendUntilAnswered(first, {
+    return sendUntilAnswered(first, {
       ...rest,
       reserved,
       errors,

@@ -1,6 +1,7 @@
 /** A sidecar is killed with calls in its hands (rule F5). Sidecar 0 is the victim, the others want every slot they can get. */
 import { expect, test } from 'vitest';
 import { limit } from '#test/support/engine.ts';
+import { fullOnly } from './mode.ts';
 import { firstReaching } from './stand/oracle.ts';
 import { momentOf, Stand } from './stand/stand.ts';
 import { openSingle, type SingleStore } from './stand/stores.ts';
@@ -61,30 +62,39 @@ test.concurrent('F5 kill -9 mid-stream: never more than c in flight, slots are b
   await using stand = await openStand('kill-mid-stream');
   const victims = [0, 0].map((index) => stand.call(index, { text: '[[sim midhold=ever tokens=400]]', stream: true }));
   await stand.inFlight(2);
-  stand.load({ callers: 20, text: '[[sim ms=200]]' });
+  const load = stand.load({ callers: 20, text: '[[sim ms=200]]' });
   await stand.accepted(20);
   await stand.inFlight(SLOTS);
   await stand.mark('killed');
+  const killedMs = performance.now();
   await stand.sidecars[0]?.kill();
   expect((await Promise.all(victims)).map(({ status }) => status)).toEqual([0, 0]);
   await stand.inFlight(SLOTS);
   expect(await returnMs(stand, 'killed')).toBeLessThanOrEqual(TTL_MS + BEAT_MS + LOOK_MS);
-  expect(await used(stand)).toBe((await stand.book()).calls.length);
+  const { calls } = await stand.book();
+  const sent = new Set(calls.map(({ clientId }) => clientId));
+  const unsent = load.seen.filter(({ id, status, startMs }) => status === 0 && startMs < killedMs && !sent.has(id));
+  // Those who waited with the dead may have been granted before they left the queue: nobody can say that they were not sent.
+  expect(await used(stand)).toBeGreaterThanOrEqual(calls.length);
+  expect(await used(stand)).toBeLessThanOrEqual(calls.length + unsent.length);
 });
 
-test.concurrent('F5 kill -9 after the last byte, before the settlement: never more than c in flight, slots are back within TTL + H + 2 s', async () => {
-  await using stand = await openStand('kill-before-settle');
-  const victims = [0, 0].map((index) => stand.call(index, { text: '[[sim midhold=last tokens=40]]', stream: true }));
-  await stand.inFlight(2);
-  stand.sidecars[0]?.pause();
-  await stand.control.release('last');
-  await stand.inFlight(0);
-  await stand.mark('answered');
-  stand.load({ callers: 20, text: '[[sim ms=200]]' });
-  await stand.mark('killed');
-  await stand.sidecars[0]?.kill();
-  expect((await Promise.all(victims)).map(({ status }) => status)).toEqual([0, 0]);
-  await stand.inFlight(SLOTS);
-  expect(await returnMs(stand, 'killed')).toBeLessThanOrEqual(TTL_MS + BEAT_MS + LOOK_MS);
-  expect(await used(stand)).toBe((await stand.book()).calls.length);
-});
+fullOnly(
+  'F5 kill -9 after the last byte, before the settlement: never more than c in flight, slots are back within TTL + H + 2 s',
+  async () => {
+    await using stand = await openStand('kill-before-settle');
+    const victims = [0, 0].map((index) => stand.call(index, { text: '[[sim midhold=last tokens=40]]', stream: true }));
+    await stand.inFlight(2);
+    stand.sidecars[0]?.pause();
+    await stand.control.release('last');
+    await stand.inFlight(0);
+    await stand.mark('answered');
+    stand.load({ callers: 20, text: '[[sim ms=200]]' });
+    await stand.mark('killed');
+    await stand.sidecars[0]?.kill();
+    expect((await Promise.all(victims)).map(({ status }) => status)).toEqual([0, 0]);
+    await stand.inFlight(SLOTS);
+    expect(await returnMs(stand, 'killed')).toBeLessThanOrEqual(TTL_MS + BEAT_MS + LOOK_MS);
+    expect(await used(stand)).toBe((await stand.book()).calls.length);
+  },
+);

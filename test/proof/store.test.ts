@@ -2,8 +2,9 @@
 import { expect, test } from 'vitest';
 import { limit } from '#test/support/engine.ts';
 import type { Checkpoint } from '#sidecar/engine/port.ts';
-import { isFull } from './mode.ts';
-import { Stand } from './stand/stand.ts';
+import { fullOnly, isFull, leftOut } from './mode.ts';
+import { firstStart } from './stand/oracle.ts';
+import { momentOf, Stand } from './stand/stand.ts';
 import { openSingle, type SingleStore } from './stand/stores.ts';
 
 const SLOTS = 4;
@@ -24,29 +25,41 @@ async function used({ operator }: Stand<SingleStore>): Promise<number> {
   return (await operator.tree()).nodes[0]?.usage[0]?.used ?? Number.NaN;
 }
 
-async function more(stand: Stand<SingleStore>, calls: number, withinMs?: number): Promise<void> {
+/** A call granted just before a fault may still be on its way to the vendor. */
+const IN_HAND_MS = 500;
+
+async function more(stand: Stand<SingleStore>, calls: number, withinMs = 60_000): Promise<void> {
   const { accepted } = await stand.control.report();
-  await stand.control.until((report) => report.accepted >= accepted + calls, withinMs ?? 60_000);
+  await stand.control.until((report) => report.accepted >= accepted + calls, withinMs);
 }
 
-test.concurrent('F5 kill -9 of Redis with its append-only file: never more than c in flight, every call is charged once', async () => {
+/** What all owners may take to register after Redis has lost its place, and what a busy machine takes (rule T7). */
+const LEARNING_MS = 15_000 + 5000 + 5000;
+
+test.concurrent('F5 kill -9 of Redis with its append-only file: never more than c in flight, grants resume within TTL + H + 5 s, every call is charged once', async () => {
   const store = await openSingle(3, { config: ['appendonly yes', 'appendfsync everysec'] });
   const nodes = windowOf(1_000_000);
   await using stand = await Stand.open({ name: 'kill-redis', store, concurrency: SLOTS, sidecars: 3, nodes });
   const held = stand.call(0, { text: '[[sim midhold=ever tokens=40]]', stream: true });
   await stand.inFlight(1);
   stand.load({ callers: 20, text: '[[sim ms=100]]' });
-  for (let round = 0; round < (isFull ? 5 : 2); round++) {
+  leftOut('three of five kills of Redis in a row');
+  const kills = Array.from({ length: isFull ? 5 : 2 }, (_, round) => `kill ${round + 1}`);
+  for (const kill of kills) {
     await more(stand, 30);
-    await stand.mark(`kill ${round + 1}`);
+    await stand.mark(kill);
     await store.server.kill();
     await store.server.restart();
   }
-  await more(stand, 30, 10_000);
+  await more(stand, 30);
   await stand.control.release('ever');
   expect((await held).status).toBe(200);
-  const { calls } = await stand.proves(SLOTS);
-  expect(await used(stand)).toBe(calls.length);
+  const proof = await stand.proves(SLOTS);
+  expect(await used(stand)).toBe(proof.calls.length);
+  for (const kill of kills) {
+    const killedMs = momentOf(proof, kill);
+    expect(firstStart(proof.calls, killedMs + IN_HAND_MS) - killedMs).toBeLessThanOrEqual(LEARNING_MS);
+  }
 });
 
 test.concurrent('F5 FLUSHALL under load: never more than c in flight, grants resume within TTL + H + 10 s', async () => {
@@ -70,37 +83,40 @@ test.concurrent('F5 FLUSHALL under load: never more than c in flight, grants res
   await stand.proves(SLOTS);
 });
 
-test.concurrent('F3 FLUSHALL with a checkpoint: a window is overdrawn by no more than was spent since, and what was in flight', async () => {
-  const amount = 150;
-  const nodes = windowOf(amount);
-  const options = {
-    concurrency: SLOTS,
-    sidecars: 2,
-    nodes,
-    binding: { waiting: { mode: 'UntilSlot', maxWaitMs: 60_000 } },
-  } as const;
-  await using stand = await Stand.open({ name: 'flushall-window', store: await openSingle(2), ...options });
-  const load = stand.load({ callers: 10, text: '[[sim ms=100]]' });
-  await stand.accepted(40);
-  const { usage } = (await stand.operator.tree()).nodes[0]!;
-  const [window] = usage;
-  const anchorMs = (window?.resetsAtMs ?? 0) - FIVE_HOURS_MS;
-  const checkpoint: Checkpoint = {
-    usage: [{ node: 'account', limit: 'five-hour', used: (window?.used ?? 0) + (window?.reserved ?? 0), anchorMs }],
-    learnt: [],
-  };
-  await more(stand, 20);
-  const since = (await stand.control.report()).accepted + (await stand.flights()) - (window?.used ?? 0);
-  await stand.mark('emptied');
-  await stand.store.operator.redis.call('FLUSHALL');
-  await stand.operator.restore({ checkpoint });
-  await stand.until('the window to be used up', () =>
-    load.seen.some(({ refusal }) => refusal?.includes('five-hour') ?? false),
-  );
-  const { calls } = await stand.proves(SLOTS);
-  expect(calls.length).toBeGreaterThanOrEqual(amount);
-  expect(calls.length).toBeLessThanOrEqual(amount + since + SLOTS);
-});
+fullOnly(
+  'F3 FLUSHALL with a checkpoint: a window is overdrawn by no more than was spent since, and what was in flight',
+  async () => {
+    const amount = 150;
+    const nodes = windowOf(amount);
+    const options = {
+      concurrency: SLOTS,
+      sidecars: 2,
+      nodes,
+      binding: { waiting: { mode: 'UntilSlot', maxWaitMs: 60_000 } },
+    } as const;
+    await using stand = await Stand.open({ name: 'flushall-window', store: await openSingle(2), ...options });
+    const load = stand.load({ callers: 10, text: '[[sim ms=100]]' });
+    await stand.accepted(40);
+    const { usage } = (await stand.operator.tree()).nodes[0]!;
+    const [window] = usage;
+    const anchorMs = (window?.resetsAtMs ?? 0) - FIVE_HOURS_MS;
+    const checkpoint: Checkpoint = {
+      usage: [{ node: 'account', limit: 'five-hour', used: (window?.used ?? 0) + (window?.reserved ?? 0), anchorMs }],
+      learnt: [],
+    };
+    await more(stand, 20);
+    const since = (await stand.control.report()).accepted + (await stand.flights()) - (window?.used ?? 0);
+    await stand.mark('emptied');
+    await stand.store.operator.redis.call('FLUSHALL');
+    await stand.operator.restore({ checkpoint });
+    await stand.until('the window to be used up', () =>
+      load.seen.some(({ refusal }) => refusal?.includes('five-hour') ?? false),
+    );
+    const { calls } = await stand.proves(SLOTS);
+    expect(calls.length).toBeGreaterThanOrEqual(amount);
+    expect(calls.length).toBeLessThanOrEqual(amount + since + SLOTS);
+  },
+);
 
 test.concurrent('F1 F5 maxmemory reached: new calls are refused with 503, running ones settle, and nothing is lost', async () => {
   const nodes = windowOf(1_000_000);
@@ -131,7 +147,7 @@ test.concurrent('F1 F5 maxmemory reached: new calls are refused with 503, runnin
   expect(await used(stand)).toBe(3);
 });
 
-test.concurrent('Redis away for good: a call that may not wait is refused within its deadline, none hangs', async () => {
+fullOnly('Redis away for good: a call that may not wait is refused within its deadline, none hangs', async () => {
   const binding = { waiting: { mode: 'UntilSlot', maxWaitMs: 5000 } } as const;
   await using stand = await Stand.open({
     name: 'redis-gone',

@@ -1,7 +1,7 @@
 /** Sentinels and a cluster move the tree to another server under load (rules F2, F5, F6, W2). */
 import { expect, test } from 'vitest';
 import { configKey } from '#sidecar/engine/keys.ts';
-import { isFull } from './mode.ts';
+import { fullOnly, isFull } from './mode.ts';
 import { peak } from './stand/oracle.ts';
 import { passed } from './stand/passed.ts';
 import { momentOf, Stand } from './stand/stand.ts';
@@ -16,24 +16,27 @@ async function more<S extends Store>({ control }: Stand<S>, calls: number): Prom
   await control.until((report) => report.accepted >= accepted + calls, 60_000);
 }
 
-test.concurrent('F2 F5 Sentinel fail-over with a user for the tree: never more than c in flight, the same user goes on', async () => {
-  const store = await openSentinels();
-  await using stand = await Stand.open({ name: 'sentinel', store, concurrency: SLOTS, sidecars: 3 });
-  const held = stand.call(0, { text: '[[sim midhold=ever tokens=40]]', stream: true });
-  await stand.inFlight(1);
-  stand.load({ callers: 20, text: '[[sim ms=300]]' });
-  await more(stand, 20);
-  const before = await store.topology.master();
-  await stand.mark('master killed');
-  await before.kill();
-  await stand.until('another master', async () => (await store.topology.master()) !== before);
-  await stand.mark('another is named');
-  await more(stand, 30);
-  await stand.control.release('ever');
-  expect((await held).status).toBe(200);
-  const proof = await stand.proves(SLOTS);
-  expect(peak(proof.steps, momentOf(proof, 'another is named') + SETTLED_MS)).toBe(SLOTS);
-});
+fullOnly(
+  'F2 F5 Sentinel fail-over with a user for the tree: never more than c in flight, the same user goes on',
+  async () => {
+    const store = await openSentinels();
+    await using stand = await Stand.open({ name: 'sentinel', store, concurrency: SLOTS, sidecars: 3 });
+    const held = stand.call(0, { text: '[[sim midhold=ever tokens=40]]', stream: true });
+    await stand.inFlight(1);
+    stand.load({ callers: 20, text: '[[sim ms=300]]' });
+    await more(stand, 20);
+    const before = await store.topology.master();
+    await stand.mark('master killed');
+    await before.kill();
+    await stand.until('another master', async () => (await store.topology.master()) !== before);
+    await stand.mark('another is named');
+    await more(stand, 30);
+    await stand.control.release('ever');
+    expect((await held).status).toBe(200);
+    const proof = await stand.proves(SLOTS);
+    expect(peak(proof.steps, momentOf(proof, 'another is named') + SETTLED_MS)).toBe(SLOTS);
+  },
+);
 
 test.concurrent('F5 F6 a slot moves through the cluster under load, with stale redirects: never more than c in flight', async () => {
   const store = await openCluster();

@@ -5,7 +5,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { describeWindow } from '../../trees/windows.ts';
 import type { Checkpoint } from '../../../sidecar/engine/port.ts';
-import type { TreeSnapshot } from '../../../sidecar/engine/terms.ts';
+import type { Anchor, TreeSnapshot } from '../../../sidecar/engine/terms.ts';
 import type { LimitConfig, NodeName, TreeConfig, Window } from '../../../sidecar/engine/tree-terms.ts';
 
 export interface StoredUsage {
@@ -17,6 +17,8 @@ export interface StoredUsage {
   readonly used: number;
   /** Wall time; null: not open, or without a reset (Sliding). */
   readonly resetsAtMs: number | null;
+  /** Of an anchored window; older checkpoints lack it. */
+  readonly anchor?: Anchor;
 }
 
 export interface StoredCheckpoint {
@@ -37,10 +39,11 @@ const SAME_MOMENT_MS = 5;
 export function takeCheckpoint(tree: TreeConfig, snapshot: TreeSnapshot, nowMs: number): StoredCheckpoint {
   const limits = limitsOf(tree);
   const usage = snapshot.nodes.flatMap(({ name: node, usage: all }) =>
-    all.flatMap(({ limit, used, reserved, resetsAtMs }): StoredUsage[] => {
+    all.flatMap(({ limit, used, reserved, resetsAtMs, anchor }): StoredUsage[] => {
       const config = limits.get(`${node}|${limit}`);
       if (config === undefined || used + reserved === 0) return [];
-      return [{ node, limit, identity: identityOf(config), used: used + reserved, resetsAtMs }];
+      const seen = { node, limit, identity: identityOf(config), used: used + reserved, resetsAtMs };
+      return [anchor === undefined ? seen : { ...seen, anchor }];
     }),
   );
   return { savedAtMs: nowMs, epoch: snapshot.epoch, usage, learnt: learntOf(tree, snapshot) };
@@ -78,7 +81,8 @@ function differences(last: StoredCheckpoint, next: StoredCheckpoint): readonly D
   const grown = next.usage.flatMap((after): Difference[] => {
     const before = known.get(`${after.node}|${after.limit}`);
     known.delete(`${after.node}|${after.limit}`);
-    const isSame = before?.used === after.used && before.resetsAtMs === after.resetsAtMs;
+    const isOpenedAlike = before?.anchor?.loMs === after.anchor?.loMs && before?.anchor?.hiMs === after.anchor?.hiMs;
+    const isSame = before?.used === after.used && before.resetsAtMs === after.resetsAtMs && isOpenedAlike;
     return isSame && before.identity === after.identity ? [] : [{ before, after }];
   });
   // Windows that ended since: what is stored of them is filtered by their reset when it is read.
@@ -113,11 +117,13 @@ export function restorable(stored: StoredCheckpoint, tree: TreeConfig, nowMs: nu
       const isEmpty = rateUntilMs === null && each.concurrency === null;
       return isEmpty || !nodes.has(each.node) ? [] : [{ ...each, rateUntilMs }];
     }),
-    usage: usage.flatMap(({ node, limit, identity, used, resetsAtMs }) => {
+    usage: usage.flatMap(({ node, limit, identity, used, resetsAtMs, anchor }) => {
       const config = limits.get(`${node}|${limit}`);
       if (config === undefined || identityOf(config) !== identity) return [];
-      const endsAtMs = resetsAtMs ?? savedAtMs + spanOf(config.window);
-      if (endsAtMs <= nowMs) return [];
+      // One that had not surely opened yet may have done so at any time until it was looked at.
+      const endsAtMs = anchor?.hiMs === null ? null : resetsAtMs;
+      if ((endsAtMs ?? savedAtMs + spanOf(config.window)) <= nowMs) return [];
+      if (anchor !== undefined) return [{ node, limit, used, anchorMs: anchor.hiMs, anchorLoMs: anchor.loMs }];
       return [{ node, limit, used, anchorMs: resetsAtMs === null ? null : anchorOf(config.window, resetsAtMs) }];
     }),
   };

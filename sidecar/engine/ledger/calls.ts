@@ -119,7 +119,9 @@ function configure(words: Words, reply: Packed): LedgerCall {
   const [leaseCreatedMs, transitions, generation] = [words.number(), words.number(), words.number()];
   const [hash, text, lost] = [words.text(), words.text(), words.flag()];
   const remembered = words.times(words.number(), () => {
-    return { node: words.text(), limit: words.text(), used: words.number(), anchorMs: words.offset() };
+    const use = { node: words.text(), limit: words.text(), used: words.number(), anchorMs: words.offset() };
+    const anchorLoMs = words.offset();
+    return anchorLoMs === null ? use : { ...use, anchorLoMs };
   });
   const learnt = words.times(words.number(), () => {
     return { node: words.text(), rateUntilMs: words.offset(), concurrency: words.offset() };

@@ -3,8 +3,8 @@
 -- KEYS  as in keys.ts, and the config record
 -- ARGV  namespace, name, uid, lease created ms, transitions, generation, hash, the tree as text (kept, not read), what
 --       was lost: 0 = nothing known, 1 = this tree had a memory; count of remembered uses, for each: node, limit, used,
---       anchor wall ms (-1 = none); count of remembered nodes, for each: name, wall ms at which its rate is as if never
---       used (-1 = it is), learnt concurrency (-1 = none);
+--       latest and earliest wall ms at which its window opened (-1 = not known); count of remembered nodes, for each: name,
+--       wall ms at which its rate is as if never used (-1 = it is), learnt concurrency (-1 = none);
 --       count of calendars, for each: name, its boundaries as 14-digit numbers in one string,
 --       count of nodes, for each: name, length of its path, the path leaf first (itself included), concurrency (-1 =
 --       none), interval µs (0 = no rate), burst, adaptive min (-1 = fixed), start, weight, class index, observe 0|1, most
@@ -206,7 +206,9 @@ local function configure(KEYS, ARGV)
   local text, number = reader(ARGV)
   local account, revision = { text(), text(), text() }, { number(), number(), number() }
   local hash, as_text = text(), text()
-  local lost, remembered = number() == 1, read_list(text, number, function() return { text(), text(), number(), number() } end)
+  local lost, remembered = number() == 1, read_list(text, number, function()
+    return { text(), text(), number(), number(), number() }
+  end)
   local learnt_nodes = read_list(text, number, function() return { text(), number(), number() } end)
   local call = open(KEYS)
   local tree = read_tree(call)

@@ -26,13 +26,13 @@ local function keys_of(KEYS)
   return {
     meta = KEYS[1], nodes = KEYS[2], leases = KEYS[3], expiries = KEYS[4],
     late = KEYS[5], done = KEYS[6], owners = KEYS[7],
-    waiters = KEYS[8],   -- hash: id → waiter, N:id → denial to tell, P:owner place → kept place
+    waiters = KEYS[8],   -- hash: id → waiter, N:id → denial to tell, P:owner place → kept place, T: see turns.lua
     patience = KEYS[9],  -- zset: the same fields → when they end
-    order = KEYS[10],    -- zset (lex): sub-queue, round, seq, id; and R, flow, owner, last round
+    order = KEYS[10],    -- zset (lex): sub-queue, round, seq, id
     flows = KEYS[11],    -- hash: F:flow, S:sub-queue, B:bottleneck
     runnable = KEYS[12], -- zset: birth and flow → tag
     heads = KEYS[13],    -- zset (lex): flow, round, seq, sub-queue of what may be dispatched
-    parked = KEYS[14],   -- zset (lex): bottleneck, local tag, birth, sub-queue
+    parked = KEYS[14],   -- zset (lex): see lines.lua
     timers = KEYS[15],   -- zset: bottleneck → when to look again
     holds = KEYS[16],    -- zset: settled lease → when its slots come free
     ledger = KEYS[17],   -- stream

@@ -6,12 +6,13 @@
 --         for each node: { name, in flight, concurrency (-1 = none), stopped 0|1, queued, frozen until wall ms (-1),
 --           breaker 0 closed | 1 open | 2 half open, µs until its rate is as if never used, wall ms at which the call began
 --           to wait that has waited longest (-1 = none waits),
---           for each limit: { name, resource index, amount, used, reserved, resets wall ms (-1 = not known) } … } … }
+--           for each limit: { name, resource index, amount, used, reserved, resets wall ms (-1 = not known),
+--             opened between these wall ms (-1 = not known) } … } … }
 --       or nil when the tree is not configured
 
 local function usage_of(call, record, limit)
   local window, timeline = window_for(call, record, limit)
-  local used, reserved, resets = 0, 0, -1
+  local used, reserved, resets, lo, hi = 0, 0, -1, -1, -1
   if not is_period(window) then
     used, reserved = window.u, window.r
     if window.t ~= 'S' and window.e < MAX_AMOUNT then resets = window.e end
@@ -19,8 +20,10 @@ local function usage_of(call, record, limit)
     used, reserved = window.c.u, window.c.r
     local period = timeline.c
     resets = period_end(period, timeline.d) or period.lo + timeline.d + GUARD_MS
+    lo, hi = period.lo or -1, period.hi or -1
   end
-  return { limit[LIMIT_NAME], limit[LIMIT_RESOURCE], int(limit[LIMIT_AMOUNT]), int(used), int(reserved), resets }
+  return { limit[LIMIT_NAME], limit[LIMIT_RESOURCE], int(limit[LIMIT_AMOUNT]), int(used), int(reserved), resets,
+    lo, hi }
 end
 
 -- Calls that wait, by node of their own path: how many, and since when the first of them.

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { GLM_ACCOUNTS, GLM_CATALOGS, GLM_QUOTAS } from '#operator/controllers/world/kinds.ts';
 import { treeKeyOf } from '#operator/trees/names.ts';
 import { createSidecarEngine } from '#sidecar/engine/client.ts';
+import type { Verdict } from '#sidecar/engine/terms.ts';
 import { NOTHING, request, settlement } from '#test/support/engine.ts';
 import { until } from '../../unit/runtime/await-until.ts';
 import { openRedis, Stand } from './stand.ts';
@@ -138,6 +139,30 @@ test('unknown plan, unknown catalog, a second account of the same key, a forbidd
   expect(await stand.eventually(GLM_ACCOUNTS, named('elsewhere'), 'Ready', 'False OriginNotAllowed')).toBe(
     'False OriginNotAllowed',
   );
+});
+
+test('W3 F5 a duplicate account grants nothing, and the older one goes on granting', async () => {
+  const closed = { namespace: 'glm', name: 'closed' };
+  await stand.account(closed, { children: { from: 'None' } });
+  expect(await stand.eventually(GLM_ACCOUNTS, closed, 'Ready', 'False DuplicateAccount')).toBe(
+    'False DuplicateAccount',
+  );
+  const link = openRedis(stand.redis.url);
+  const asked = async (of: typeof account): Promise<Verdict> => {
+    const { generation } = (await stand.tree(of))!.revision;
+    const engine = createSidecarEngine({ redis: link, treeKey: treeKeyOf(of) });
+    return engine.acquire(request(`of-${of.name}`, { generation, maxRuntimeMs: 60_000 }));
+  };
+  expect(await asked(closed)).toMatchObject({
+    kind: 'denied',
+    reason: 'Stopped',
+    node: 'account',
+    limit: 'duplicate-account',
+  });
+  const grant = await asked(account);
+  if (grant.kind !== 'granted') throw new Error(JSON.stringify(grant));
+  await createSidecarEngine({ redis: link, treeKey: treeKeyOf(account) }).cancel(grant.id);
+  link.disconnect();
 });
 
 test('a Secret of the wrong type and one without a key are told apart from a missing one', async () => {

@@ -1,14 +1,16 @@
-/** Every sidecar of a large cluster loses its connection at once. `GLMQUOTA_PROOF=1` makes it 5,000 instead of 200. */
+/** Every sidecar of a large cluster loses its connection at once. `npm run proof` makes it 5,000 instead of 200. */
 import { Redis } from 'ioredis';
 import { expect, onTestFinished, test } from 'vitest';
 import { treeRules } from '#sidecar/engine/acl.ts';
 import { createAdminEngine, createSidecarEngine } from '#sidecar/engine/client.ts';
 import { connectRedis } from '#sidecar/engine/connect.ts';
+import { isFull, leftOut } from '#test/proof/mode.ts';
 import { node, request, settlement, treeOf, TREE_KEY } from '#test/support/engine.ts';
 import { eventually } from '#test/support/redis-stage.ts';
 import { startRedis } from '#test/support/redis.ts';
 
-const CONNECTIONS = process.env['GLMQUOTA_PROOF'] ? 5000 : 200;
+const CONNECTIONS = isFull ? 5000 : 200;
+leftOut('5,000 TLS reconnects at once, 200 here');
 const USER = { username: 'sidecar', password: 'secret' };
 
 test(`${CONNECTIONS} connections over TLS come back after a restart of Redis, and what was running still counts`, async () => {

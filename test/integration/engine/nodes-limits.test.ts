@@ -1,5 +1,5 @@
 /** What nodes hold besides windows and slots, on a real Redis: promises, scopes, stops, learning, what the operator does. */
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { NodeConfig } from '#sidecar/engine/tree-terms.ts';
 import { limit, node, ONE, request, START_MS } from '#test/support/engine.ts';
 import { useEngine } from './fixture.ts';
@@ -200,4 +200,29 @@ test('F3 a tree whose memory was lost starts with what its checkpoint remembers,
   expect(await rules.acquire('1')).toMatchObject({ reason: 'Learning' });
   await rules.engine.advance(20_000);
   expect(await rules.acquire('2')).toMatchObject({ kind: 'granted' });
+});
+
+describe('F3, N1 what is remembered of a window', () => {
+  const WINDOW = { node: 'account', limit: 'five-hour', used: 7 };
+  const restore = async (anchor: { readonly anchorMs: number | null; readonly anchorLoMs: number }): Promise<void> => {
+    const nodes = [node('account', null, { limits: [limit('five-hour', 10)] }), node('model:other', 'account')];
+    const tree = { key: rules.treeKey, account: { namespace: 'glm', name: 'max', uid: 'uid-1' }, nodes };
+    const revision = { leaseCreatedMs: START_MS, transitions: 0, generation: 1 };
+    await rules.engine.admin.configure(tree, revision, {
+      checkpoint: { learnt: [], usage: [{ ...WINDOW, ...anchor }] },
+    });
+  };
+
+  test('counts a call in the next one as well from its earliest opening on', async () => {
+    await restore({ anchorMs: START_MS - 20_000, anchorLoMs: START_MS - 50_000 });
+    await rules.engine.advance(10_000);
+    await rules.settle(await rules.grant('1'));
+    await rules.engine.advance(32_000);
+    expect(await rules.usage('account', 'five-hour')).toMatchObject({ used: 1 });
+  });
+
+  test('may have opened until now, if nobody saw it', async () => {
+    await restore({ anchorMs: null, anchorLoMs: START_MS - 50_000 });
+    expect(await rules.usage('account', 'five-hour')).toMatchObject({ used: 7, resetsAtMs: START_MS + 62_000 });
+  });
 });

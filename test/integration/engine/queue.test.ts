@@ -26,7 +26,7 @@ test('a grant out of the queue is published to its owner', async () => {
   const heard = rules.heardBy('pod-2');
   await heard.listening;
   await rules.settle(grant);
-  expect(await heard.next()).toMatchObject({ kind: 'granted', id: '2', grant: { ttlMs: 10_000 } });
+  expect(await heard.next()).toMatchObject({ kind: 'granted', id: '2', grant: { ttlMs: 13_000 } });
 });
 
 test('asking twice changes nothing about a waiter, and nobody else can take its id', async () => {

@@ -24,6 +24,26 @@ test('a call that waits is sent when its grant is pushed', async () => {
   expect((await response).status).toBe(200);
 });
 
+test('T2 a call whose slot went to another before it was sent asks for the next one', async () => {
+  await using vendor = await RawVendor.start();
+  vendor.onRequest = (socket) => void socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}');
+  const binding = { ...PATIENT, durability: 'Strict' } as const;
+  await using gateway = await startGateway({ upstream: { origin: vendor.origin }, binding });
+  gateway.engine.onClaim = () => gateway.engine.claims > 1;
+  expect((await call(gateway, { headers: { 'x-glmquota-max-wait': '20s' } })).status).toBe(200);
+  const [first, second] = gateway.engine.asked;
+  expect(second?.id).not.toBe(first?.id);
+  expect(second?.wait.maxWaitMs).toBeLessThanOrEqual(20_000);
+  expect(gateway.engine.cancelled).toEqual([first?.id]);
+});
+
+test('T2 a call whose slot went to another twice is refused as for a Redis that is away', async () => {
+  await using gateway = await startGateway({ upstream: NOWHERE, binding: { ...PATIENT, durability: 'Strict' } });
+  gateway.engine.onClaim = () => false;
+  expect((await call(gateway)).status).toBe(503);
+  expect(gateway.engine.asked).toHaveLength(2);
+});
+
 test('T5 a client that leaves the queue is cancelled with its place kept, and the same request names the same place', async () => {
   await using gateway = await startGateway({ upstream: NOWHERE, binding: PATIENT });
   gateway.engine.queueFirst(1);

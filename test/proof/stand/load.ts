@@ -31,6 +31,8 @@ export interface LoopOptions extends CallOptions {
   readonly callers: number;
   /** Default: all that there are. */
   readonly through?: () => readonly Sidecar[];
+  /** What each call asks for besides. Default: all the same. */
+  readonly next?: () => CallOptions;
   /** Between a refusal and the next try of the same caller. Default: 50 to 150 ms. */
   readonly restMs?: () => number;
 }
@@ -106,11 +108,11 @@ export class Load {
   }
 
   async #loop(through: () => readonly Sidecar[], index: number, options: LoopOptions): Promise<void> {
-    const { restMs = () => 50 + Math.random() * 100 } = options;
+    const { restMs = () => 50 + Math.random() * 100, next = () => ({}) } = options;
     const { signal } = this.#stop;
     while (!signal.aborted) {
       const sidecars = through();
-      const seen = await call(sidecars[index % sidecars.length]?.origin ?? '', options);
+      const seen = await call(sidecars[index % sidecars.length]?.origin ?? '', { ...options, ...next() });
       this.seen.push(seen);
       if (seen.status !== 200) await delay(restMs(), undefined, { signal }).catch(() => undefined);
     }

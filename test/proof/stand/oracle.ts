@@ -43,3 +43,8 @@ export function firstReaching(steps: readonly Step[], count: number, fromMs: num
   if (countAt(steps, fromMs) >= count) return fromMs;
   return steps.find((step) => step.atMs >= fromMs && step.count >= count)?.atMs ?? null;
 }
+
+/** When the first call after that moment began; Infinity: none did. */
+export function firstStart(calls: readonly Interval[], afterMs: number): number {
+  return Math.min(...calls.map(({ startMs }) => startMs).filter((startMs) => startMs > afterMs));
+}

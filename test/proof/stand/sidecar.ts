@@ -1,7 +1,7 @@
 /** Sidecars as the image runs them: the bundle, a process each, configured by a snapshot file. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -110,6 +110,12 @@ export class Sidecar implements AsyncDisposable {
   async stop(): Promise<void> {
     this.#child.kill('SIGTERM');
     await this.#exited;
+  }
+
+  /** Resident. */
+  async memoryBytes(): Promise<number> {
+    const status = await readFile(`/proc/${this.#child.pid}/status`, 'utf8');
+    return 1024 * Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]);
   }
 
   /** Its metrics as text. */

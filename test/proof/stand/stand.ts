@@ -8,6 +8,7 @@ import { request } from 'undici';
 import type { SidecarSnapshot } from '#sidecar/control/terms.ts';
 import { createAdminEngine } from '#sidecar/engine/client.ts';
 import type { LibraryVariant } from '#sidecar/engine/library.ts';
+import type { TreeConfig } from '#sidecar/engine/tree-terms.ts';
 import type { CallRecord } from '#test/support/glm-simulator/ledger.ts';
 import type { SimulatorControl } from '#test/support/glm-simulator/control.ts';
 import type { AccountConfig, KnobsPatch } from '#test/support/glm-simulator/terms.ts';
@@ -25,6 +26,8 @@ const MARKS = { id: 'marks', keys: ['mark-id.mark-secret'] };
 const PATIENCE_MS = 60_000;
 const POLL_MS = 25;
 
+type Binding = Partial<SidecarSnapshot['binding']>;
+
 export interface StandOptions<S extends Store> {
   /** Names the proof in results and plots. */
   readonly name: string;
@@ -33,7 +36,10 @@ export interface StandOptions<S extends Store> {
   readonly concurrency: number | null;
   readonly sidecars: number;
   readonly nodes?: NodePatches;
-  readonly binding?: Partial<SidecarSnapshot['binding']>;
+  /** Default: the one of `treeWith` with these nodes. */
+  readonly tree?: TreeConfig;
+  /** Of all sidecars, or of the one of that number. */
+  readonly binding?: Binding | ((index: number) => Binding);
   readonly vendor?: Partial<AccountConfig>;
   readonly knobs?: KnobsPatch;
   /** The vendor refuses what is too much. Default: it only counts, so that all that is let through is seen in full. */
@@ -85,7 +91,7 @@ export class Stand<S extends Store> implements AsyncDisposable {
     const engine = createAdminEngine({ redis: store.operator.redis, ...(variant ? { variant } : {}) });
     await engine.loadLibrary();
     const operator = stack.use(new Operator(engine));
-    await operator.configure(treeWith(concurrency, options.nodes));
+    await operator.configure(options.tree ?? treeWith(concurrency, options.nodes));
     const parts = { operator, control: vendor.control, vendorUrl: vendor.url };
     const stand = new Stand(options, { ...parts, stack: stack.move() });
     try {
@@ -101,8 +107,12 @@ export class Stand<S extends Store> implements AsyncDisposable {
   async start(index: number): Promise<Sidecar> {
     const { revision } = this.operator;
     const { binding = {} } = this.#options;
-    const redis = this.store.settings(index);
-    const snapshot = snapshotOf({ revision, vendor: this.#vendorUrl, redis, binding });
+    const snapshot = snapshotOf({
+      revision,
+      vendor: this.#vendorUrl,
+      redis: this.store.settings(index),
+      binding: typeof binding === 'function' ? binding(index) : binding,
+    });
     const sidecar = this.#opened.use(await Sidecar.start({ snapshot, podUid: `pod-${index}` }));
     this.sidecars[index] = sidecar;
     return sidecar;
@@ -174,6 +184,15 @@ export class Stand<S extends Store> implements AsyncDisposable {
     });
   }
 
+  /** Fails once a counter differs from its recount, or the vendor had more calls at once than `bound`. */
+  async holds(bound: number): Promise<Proof> {
+    const { drifts, problems } = this.operator;
+    const proof = await this.book();
+    deepEqual({ problems, drifts }, { problems: [], drifts: [] });
+    ok(proof.peak <= bound, `${proof.peak} calls were in flight at once; the bound is ${bound}`);
+    return proof;
+  }
+
   /** The vendor's book up to now. */
   async book(): Promise<Proof> {
     const all = await this.control.calls();
@@ -189,13 +208,10 @@ export class Stand<S extends Store> implements AsyncDisposable {
   /** Ends the load; then no counter differs from its recount, and the vendor never had more calls at once than `bound`. */
   async proves(bound: number): Promise<Proof> {
     await this.quiet();
-    const { engine, drifts, problems } = this.operator;
-    const { drifts: last } = await engine.audit((await this.operator.tree()).key);
-    const proof = await this.book();
-    writeProof({ name: this.#options.name, limit: this.#options.concurrency, bound, ...proof });
-    deepEqual({ problems, drifts, last }, { problems: [], drifts: [], last: [] });
-    ok(proof.peak <= bound, `${proof.peak} calls were in flight at once; the bound is ${bound}`);
-    return proof;
+    const { drifts: last } = await this.operator.engine.audit((await this.operator.tree()).key);
+    writeProof({ name: this.#options.name, limit: this.#options.concurrency, bound, ...(await this.book()) });
+    deepEqual(last, []);
+    return this.holds(bound);
   }
 
   async #state(): Promise<object> {

@@ -2,6 +2,7 @@
 import { deepEqual, equal } from 'node:assert/strict';
 import { AppError } from '#sidecar/base/errors.ts';
 import { Model, type Tick } from '#sidecar/engine/model.ts';
+import { restorable, type StoredCheckpoint, takeCheckpoint } from '#operator/controllers/checkpoints/plan.ts';
 import type { AcquireRequest } from '#sidecar/engine/terms.ts';
 import { START_MS, TREE_KEY, treeOf, type TestEngine } from '#test/support/engine.ts';
 import { Callers } from './callers.ts';
@@ -13,6 +14,8 @@ export class Twin {
   readonly callers = new Callers();
   readonly #engine: TestEngine | null;
   #us = START_MS * 1000;
+  /** Of the memory that was wiped last. */
+  #checkpoint: StoredCheckpoint | null = null;
   #generation = 0;
   #transitions = 0;
   #restarts = 0;
@@ -56,6 +59,7 @@ export class Twin {
         await this.#restart(this.#nextServer());
         break;
       case 'wipe':
+        this.#checkpoint = this.#takeCheckpoint() ?? this.#checkpoint;
         await this.#engine?.wipe();
         this.model.wipe();
         this.#server = 'one';
@@ -97,11 +101,21 @@ export class Twin {
     const transitions = this.#transitions + Math.min(leader, 0);
     const revision = { leaseCreatedMs: START_MS, transitions, generation: this.#generation };
     const tree = treeOf(nodesOf(shape, this.nowMs));
-    const wanted = this.model.configure(tree, revision, { lost });
-    if (this.#engine) deepEqual(await this.#engine.admin.configure(tree, revision, { lost }), wanted);
+    // It counts where the memory was lost only, and then not before the operator says so.
+    const checkpoint = lost && this.#checkpoint ? { checkpoint: restorable(this.#checkpoint, tree, this.nowMs) } : {};
+    const wanted = this.model.configure(tree, revision, { lost, ...checkpoint });
+    if (this.#engine) deepEqual(await this.#engine.admin.configure(tree, revision, { lost, ...checkpoint }), wanted);
     if (wanted.kind !== 'applied') return;
     this.#shape = shape;
     if (this.#engine) deepEqual(await this.#engine.admin.config(TREE_KEY), tree);
+  }
+
+  /** As the operator takes it (rule F3); null: there is no tree. */
+  #takeCheckpoint(): StoredCheckpoint | null {
+    const seen = this.model.snapshot();
+    const { tree } = this.model.tree.config ?? {};
+    if (seen === null || tree === undefined) return null;
+    return takeCheckpoint(tree, { ...seen, epoch: 0, configHash: '', serverNowMs: this.nowMs }, this.nowMs);
   }
 
   async #acquire(call: AcquireRequest): Promise<void> {
@@ -168,7 +182,7 @@ export class Twin {
     const beat = { owner: OWNERS[step.owner]!, epoch, leases, waiters: this.callers.waitersOf(step) };
     const wanted = this.model.beat(beat);
     if (this.#engine) deepEqual(await this.#engine.sidecar.beat(beat), wanted);
-    this.callers.hearBeat(wanted);
+    this.callers.hearBeat(beat.owner, wanted);
     if (wanted.kind === 'alive') this.#tell(wanted.epoch);
   }
 

@@ -119,6 +119,16 @@ describe('F3 what is handed back', () => {
     ]);
   });
 
+  test('N1 has both ends of what is known of the opening, and keeps a window that may have opened until it was looked at', () => {
+    const seen = { ...usage('anchored', 7, NOW_MS - 1), anchor: { loMs: NOW_MS - 5 * HOUR_MS, hiMs: null } };
+    const [kept] = restorable(taken(NOW_MS, seen), TREE, NOW_MS + HOUR_MS).usage;
+    expect(kept).toMatchObject({ used: 7, anchorMs: null, anchorLoMs: NOW_MS - 5 * HOUR_MS });
+    const known = { ...usage('anchored', 7, NOW_MS + HOUR_MS), anchor: { loMs: NOW_MS - 9000, hiMs: NOW_MS - 4000 } };
+    const [exact] = restorable(taken(NOW_MS, known), TREE, NOW_MS).usage;
+    expect(exact).toMatchObject({ anchorMs: NOW_MS - 4000, anchorLoMs: NOW_MS - 9000 });
+    expect(restorable(taken(NOW_MS, seen), TREE, NOW_MS + 5 * HOUR_MS).usage).toEqual([]);
+  });
+
   test('leaves out windows that have ended since', () => {
     expect(restored(NOW_MS + HOUR_MS).map(([name]) => name)).toEqual(['anchored', 'daily']);
     expect(restored(NOW_MS + 14 * HOUR_MS)).toEqual([]);
