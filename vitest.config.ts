@@ -1,11 +1,15 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
+
+/** For tests that wait for lifetimes and deadlines more than they compute: one worker would leave a processor idle. */
+const maxWorkers = Math.max(2, availableParallelism() - 1);
 
 const PROOF = {
   include: ['test/proof/**/*.test.ts'],
   testTimeout: 600_000,
   hookTimeout: 120_000,
   maxConcurrency: 5,
-  maxWorkers: 2,
+  maxWorkers,
 };
 
 /** Fast projects (`unit`, `arch`) are part of `npm run check`; the others need what `test/setup.sh` installs. */
@@ -19,6 +23,7 @@ export default defineConfig({
         test: {
           name: 'integration',
           include: ['test/integration/**/*.test.ts'],
+          maxWorkers,
           testTimeout: 60_000,
           hookTimeout: 120_000,
         },
@@ -30,6 +35,7 @@ export default defineConfig({
           include: ['test/integration/engine/*.test.ts', 'test/property/engine/*.test.ts'],
           exclude: ['test/integration/engine/{acl,client-traps,connection,evalsha,topologies}*.test.ts'],
           env: { GLMQUOTA_TEST_FORM: 'scripts' },
+          maxWorkers,
           testTimeout: 300_000,
         },
       },

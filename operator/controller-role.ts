@@ -1,4 +1,5 @@
 /** The role `controller`: warm caches on every replica, work in the leader only. */
+import { isDeepStrictEqual } from 'node:util';
 import type { Registry } from 'prom-client';
 import type { Clock } from '../sidecar/base/clock.ts';
 import { AppError } from '../sidecar/base/errors.ts';
@@ -6,14 +7,14 @@ import type { Log } from '../sidecar/base/log.ts';
 import type { AdminEngine } from '../sidecar/engine/port.ts';
 import type { TreeKey } from '../sidecar/engine/tree-terms.ts';
 import { parseAgentPool } from './api/v1alpha1/agentpool.ts';
-import { LABEL_POOL } from './api/v1alpha1/labels.ts';
+import { ANNOTATION_ROTATE, LABEL_POOL } from './api/v1alpha1/labels.ts';
 import { observeDeployment } from './controllers/agentpool/reconcile.ts';
 import type { ShippedCatalog } from './controllers/glmcatalog/shipped.ts';
 import { KeptEngine } from './controllers/kept-engine.ts';
 import { CONTROLLERS, lead } from './controllers/leading.ts';
 import { createTreeMetrics } from './controllers/metrics.ts';
 import { observePod } from './controllers/pods/observe.ts';
-import { credentialFactsOf, feedWorld, openCaches, watchResource } from './controllers/world/caches.ts';
+import { credentialFactsOf, feedWorld, openCaches, type OurCaches, watchResource } from './controllers/world/caches.ts';
 import { AGENT_POOLS, DEPLOYMENTS, observe, PODS } from './controllers/world/kinds.ts';
 import { World } from './controllers/world/world.ts';
 import { KubeClient } from './runtime/client.ts';
@@ -26,6 +27,7 @@ import { createRuntimeMetrics } from './runtime/metrics.ts';
 import type { Reflector } from './runtime/reflector.ts';
 import type { WorkQueue } from './runtime/work-queue.ts';
 import { createCalendar } from './trees/calendar.ts';
+import type { Rotation } from './tree-users.ts';
 import { LABEL_INJECTED } from './webhook/patch.ts';
 
 /** A cache that heard nothing for this long is stuck for good: watches and lists answer every few minutes at least. */
@@ -130,10 +132,20 @@ export async function runControllerRole(options: ControllerRoleOptions, signal: 
       if (synced === null) return;
       const resources = { caches, pools: pools.store, deployments: deployments.store, pods: pods.store };
       const checkpoints = { namespace: lease.namespace, prefix: options.checkpointPrefix };
-      const parts = { ...resources, client, engine, world, checkpoints, treeMetrics, shipped: options.shipped };
+      const servers = options.redis?.servers ?? null;
+      const parts = {
+        ...resources,
+        client,
+        engine,
+        servers,
+        world,
+        checkpoints,
+        treeMetrics,
+        shipped: options.shipped,
+      };
       await Promise.all([
         lead({ ...parts, recorder, clock, log, metrics, queues }, term, signal),
-        keepRedis(options, world, either),
+        keepRedis(options, { world, accounts: caches.accounts }, either),
       ]);
     });
   } finally {
@@ -147,17 +159,18 @@ export async function runControllerRole(options: ControllerRoleOptions, signal: 
 
 async function keepRedis(
   { redis, clock, log }: ControllerRoleOptions,
-  world: World,
+  { world, accounts }: { readonly world: World; readonly accounts: OurCaches['accounts'] },
   signal: AbortSignal,
 ): Promise<void> {
   if (redis === null) return;
-  let trees: ReadonlySet<TreeKey> | null = null;
+  let trees: ReadonlyMap<TreeKey, Rotation> | null = null;
   const keeper = new RedisKeeper({ ...redis, trees: () => trees, clock, log });
   const look = (): void => {
     const before = trees;
-    const now = new Set(Array.from(world.current?.accounts.values() ?? [], ({ treeKey }) => treeKey));
-    trees = world.current && now;
-    if (before === null || now.symmetricDifference(before).size > 0) keeper.touch();
+    const rotationOf = (id: string): Rotation => accounts.get(id)?.annotations[ANNOTATION_ROTATE] ?? null;
+    const now = Array.from(world.current?.accounts ?? [], ([id, { treeKey }]) => [treeKey, rotationOf(id)] as const);
+    trees = world.current && new Map(now);
+    if (!isDeepStrictEqual(before, trees)) keeper.touch();
   };
   using _compilations = world.subscribe(look);
   look();

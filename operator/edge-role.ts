@@ -6,6 +6,7 @@ import { AppError } from '../sidecar/base/errors.ts';
 import type { Log } from '../sidecar/base/log.ts';
 import type { SnapshotDemands } from '../sidecar/control/encode.ts';
 import type { AdminEngine } from '../sidecar/engine/port.ts';
+import { ANNOTATION_ROTATE } from './api/v1alpha1/labels.ts';
 import { trustAuthority } from './certificates/authority.ts';
 import { type KeyPair, notAfterMs, signServerCertificate } from './certificates/x509.ts';
 import {
@@ -179,6 +180,7 @@ function cacheView(caches: OurCaches<HeldCredential>): CacheView {
       const read = caches.credentials.get(objectId(secret))?.read;
       return read?.ok ? read.credential : null;
     },
+    rotation: (account) => caches.accounts.get(objectId(account))?.annotations[ANNOTATION_ROTATE] ?? null,
   };
 }
 

@@ -10,27 +10,44 @@ import { ensureLibrary } from '../sidecar/engine/library.ts';
 import { storeError } from '../sidecar/engine/redis-errors.ts';
 import type { RedisServer, RedisServers } from '../sidecar/engine/servers.ts';
 import type { TreeKey } from '../sidecar/engine/tree-terms.ts';
-import { setTreeUser } from './tree-users.ts';
+import { type Rotation, setTreeUser } from './tree-users.ts';
 
 /** A user or a library that somebody took away is back within this. */
 const LOOK_MS = 10_000;
 /** A tree that is gone for this long is no slip of a cache. */
 const ABSENT_MS = 60_000;
+/** For this long after a rotation the old password serves as well: edge has told the sidecars the new one by then. */
+const BOTH_MS = 10_000;
 
 export interface RedisKeeperOptions {
   readonly servers: RedisServers;
   /** What the passwords of trees derive from; null: sidecars share a user that somebody else made. */
   readonly usersKey: string | null;
-  /** The trees there are; null: not known yet. */
-  readonly trees: () => ReadonlySet<TreeKey> | null;
+  /** The trees there are, each with the rotation of its user; null: not known yet. */
+  readonly trees: () => ReadonlyMap<TreeKey, Rotation> | null;
   readonly clock: Clock;
   readonly log: Log;
 }
 
+interface Written {
+  /** How the server described the user right after it was written. */
+  readonly line: string;
+  /** Rotations whose passwords it has. */
+  readonly rotations: string;
+}
+
+interface Rotated {
+  readonly rotation: Rotation;
+  readonly before: Rotation;
+  readonly atMs: number;
+}
+
 export class RedisKeeper {
   readonly #options: RedisKeeperOptions;
-  /** Server → user → how the server described it right after it was written. */
-  readonly #written = new Map<string, Map<string, string>>();
+  /** Server → user → what was written. */
+  readonly #written = new Map<string, Map<string, Written>>();
+  /** Trees whose rotation is known, with the one before. */
+  readonly #rotated = new Map<TreeKey, Rotated>();
   readonly #absentSinceMs = new Map<string, number>();
   readonly #causes = new Map<string, string>();
   #wake = Promise.withResolvers<void>();
@@ -83,23 +100,39 @@ export class RedisKeeper {
     const { usersKey, log } = this.#options;
     const trees = this.#options.trees();
     if (usersKey === null || trees === null) return;
-    const written = this.#written.get(server.address) ?? new Map<string, string>();
+    const written = this.#written.get(server.address) ?? new Map<string, Written>();
     this.#written.set(server.address, written);
     const found = await usersOf(server);
-    const wrong = Array.from(trees).filter((tree) => {
+    const wanted = new Map(Array.from(trees, ([tree, rotation]) => [tree, this.#rotationsOf(tree, rotation)]));
+    const wrong = Array.from(wanted).filter(([tree, rotations]) => {
+      const last = written.get(treeUser(tree));
       const line = found.get(treeUser(tree));
-      return line === undefined || line !== written.get(treeUser(tree));
+      return line === undefined || line !== last?.line || JSON.stringify(rotations) !== last.rotations;
     });
-    for (const tree of wrong) await setTreeUser(server, tree, usersKey);
+    for (const [tree, rotations] of wrong) await setTreeUser(server, tree, usersKey, rotations);
     if (wrong.length > 0) {
       const after = await usersOf(server);
-      for (const tree of wrong) written.set(treeUser(tree), after.get(treeUser(tree)) ?? '');
+      for (const [tree, rotations] of wrong) {
+        const line = after.get(treeUser(tree)) ?? '';
+        await cutOff(server, treeUser(tree), found.get(treeUser(tree)) ?? '', line);
+        written.set(treeUser(tree), { line, rotations: JSON.stringify(rotations) });
+      }
       log.info('redis.usersWritten', { server: server.address, users: wrong.length });
     }
     await this.#sweep(server, found.keys(), trees);
   }
 
-  async #sweep(server: RedisServer, users: Iterable<string>, trees: ReadonlySet<TreeKey>): Promise<void> {
+  /** Those whose passwords serve now. */
+  #rotationsOf(tree: TreeKey, rotation: Rotation): readonly Rotation[] {
+    const nowMs = this.#options.clock.monotonicMs();
+    const known = this.#rotated.get(tree) ?? { rotation, before: rotation, atMs: nowMs };
+    const rotated = known.rotation === rotation ? known : { rotation, before: known.rotation, atMs: nowMs };
+    this.#rotated.set(tree, rotated);
+    const isOver = rotated.before === rotation || nowMs - rotated.atMs >= BOTH_MS;
+    return isOver ? [rotation] : [rotation, rotated.before];
+  }
+
+  async #sweep(server: RedisServer, users: Iterable<string>, trees: ReadonlyMap<TreeKey, Rotation>): Promise<void> {
     const nowMs = this.#options.clock.monotonicMs();
     for (const user of users) {
       if (trees.has(user.slice(TREE_USER_PREFIX.length))) {
@@ -119,6 +152,13 @@ export class RedisKeeper {
     this.#causes.set(address, message);
     this.#options.log.warn('redis.notKept', { server: address, cause: message });
   }
+}
+
+/** Whoever logged in with a password that serves no more would stay; those with the new one come back at once. */
+async function cutOff(server: RedisServer, user: string, before: string, after: string): Promise<void> {
+  const passwords = (line: string): Set<string> =>
+    new Set(line.split(' ').filter((word) => word.startsWith('#') || word === 'nopass'));
+  if (passwords(before).difference(passwords(after)).size > 0) await server.call('CLIENT', 'KILL', 'USER', user);
 }
 
 /** The users of trees, and each as the server describes it. */

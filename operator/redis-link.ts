@@ -14,7 +14,7 @@ import { configHash } from '../sidecar/engine/tree.ts';
 import { SECRETS, secretData } from './certificates/authority.ts';
 import { type RedisCredentials, redisCredentials } from './certificates/redis-secret.ts';
 import type { KubeClient } from './runtime/client.ts';
-import { treePassword } from './tree-users.ts';
+import { type Rotation, treePassword } from './tree-users.ts';
 
 const RETRY_MS = 1000;
 const PING_MS = 1000;
@@ -52,17 +52,22 @@ export function linkRedis(url: string, credentials: RedisCredentials, parts: { c
   };
 }
 
-/** How the sidecars of each tree reach Redis; the same object for the same tree. */
-export function sidecarSettings(url: string, credentials: RedisCredentials): (tree: TreeKey) => RedisSettings {
+/** How the sidecars of each tree reach Redis; the same object for the same tree and rotation of its user. */
+export function sidecarSettings(
+  url: string,
+  credentials: RedisCredentials,
+): (tree: TreeKey, rotation?: Rotation) => RedisSettings {
   const { sidecars } = credentials;
-  const made = new Map<TreeKey, RedisSettings>();
-  return (tree) => {
+  const made = new Map<TreeKey, { readonly rotation: Rotation; readonly settings: RedisSettings }>();
+  return (tree, rotation = null) => {
+    const known = made.get(tree);
+    if (known?.rotation === rotation) return known.settings;
     const user =
       sidecars.kind === 'shared'
         ? { username: sidecars.username, password: sidecars.password }
-        : { username: treeUser(tree), password: treePassword(sidecars.key, tree) };
-    const settings = made.get(tree) ?? { url, ...user, ...commonSettings(credentials) };
-    made.set(tree, settings);
+        : { username: treeUser(tree), password: treePassword(sidecars.key, tree, rotation) };
+    const settings = { url, ...user, ...commonSettings(credentials) };
+    made.set(tree, { rotation, settings });
     return settings;
   };
 }

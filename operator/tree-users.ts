@@ -4,16 +4,32 @@ import { treeRules, treeUser } from '../sidecar/engine/acl.ts';
 import type { Commandable } from '../sidecar/engine/library.ts';
 import type { TreeKey } from '../sidecar/engine/tree-terms.ts';
 
+/** What the account's annotation says; null: it was never rotated. */
+export type Rotation = string | null;
+
 /** Derived, so that controller and edge agree without storing it, and a restart changes nothing. */
-export function treePassword(usersKey: string, tree: TreeKey): string {
-  return createHmac('sha256', usersKey).update(treeUser(tree)).digest('base64url');
+export function treePassword(usersKey: string, tree: TreeKey, rotation: Rotation = null): string {
+  const words = rotation === null ? treeUser(tree) : `${treeUser(tree)}\n${rotation}`;
+  return createHmac('sha256', usersKey).update(words).digest('base64url');
 }
 
-/** Writes the user to one server, in one step: whoever is logged in as it notices nothing. */
-export async function setTreeUser(server: Commandable, tree: TreeKey, usersKey: string): Promise<void> {
-  const hash = createHash('sha256').update(treePassword(usersKey, tree)).digest('hex');
+/**
+ * Writes the user with the passwords of these rotations to one server, in one step: whoever is logged in as it notices
+ * nothing.
+ */
+export async function setTreeUser(
+  server: Commandable,
+  tree: TreeKey,
+  usersKey: string,
+  rotations: readonly Rotation[] = [null],
+): Promise<void> {
+  const hashes = rotations.map((rotation) =>
+    createHash('sha256')
+      .update(treePassword(usersKey, tree, rotation))
+      .digest('hex'),
+  );
   // What the engine goes by; see `caller.ts`.
   const [known] = (await server.call('COMMAND', 'INFO', 'FCALL')) as readonly unknown[];
   const rules = treeRules(tree, known ? 'functions' : 'scripts');
-  await server.call('ACL', 'SETUSER', treeUser(tree), 'reset', 'on', `#${hash}`, ...rules);
+  await server.call('ACL', 'SETUSER', treeUser(tree), 'reset', 'on', ...hashes.map((hash) => `#${hash}`), ...rules);
 }

@@ -138,6 +138,7 @@ function connectEngine({ binding, redis }: SidecarSnapshot, log: Log): OpenEngin
     }),
     ready: (signal) => connection.ready(signal),
     reconnect: (signal) => connection.reconnect(signal),
+    authenticate: (password) => connection.authenticate(password),
     [Symbol.asyncDispose]: () => connection[Symbol.asyncDispose](),
   };
 }

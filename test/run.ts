@@ -1,79 +1,78 @@
 /**
- * `npm test`: the checks, then every test project, fastest first. Ends with one line `N passed, N failed`.
- * `--only unit,e2e` runs a part; `--help` lists the parts.
+ * `npm test`: the checks, then every test project, fastest first. Ends with what it left out and one line
+ * `N passed, N failed`. `--only unit,e2e` runs a part; `--help` lists the parts.
  */
-import { spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import {
+  chosenParts,
+  endWith,
+  type Outcome,
+  type Part,
+  runParts,
+  runProgram,
+  runProjects,
+  stopSignal,
+  summed,
+} from './parts.ts';
+import type { Surroundings } from './parts.ts';
+import { runMutants } from './proof/mutation/part.ts';
 
-/** Project → why it is slow enough to stand alone. `unit` and `arch` are part of `check`. */
-const PARTS = ['check', 'property', 'simulation', 'integration', 'scripts', 'e2e'] as const;
-type Part = (typeof PARTS)[number];
-
-interface Tally {
-  passed: number;
-  failed: number;
-}
-
-const { values } = parseArgs({ options: { only: { type: 'string' }, help: { type: 'boolean' } } });
-if (values.help) {
-  console.log(`Usage: npm test [-- --only ${PARTS.join(',')}]`);
-  process.exit(0);
-}
-const wanted = values.only?.split(',') ?? [...PARTS];
-const unknown = wanted.filter((part) => !PARTS.includes(part as Part));
-if (unknown.length > 0) {
-  console.error(`test: no such part: ${unknown.join(', ')}; there are ${PARTS.join(', ')}`);
-  process.exit(2);
-}
-
-async function spawned(program: string, args: readonly string[]): Promise<number> {
-  const child = spawn(program, args, { stdio: 'inherit' });
-  return new Promise((resolve, reject) => {
-    child.on('close', (code) => resolve(code ?? 1));
-    child.on('error', reject);
-  });
-}
-
-async function runProjects(projects: readonly string[], folder: string): Promise<Tally> {
-  const report = join(folder, `${projects.join('-')}.json`);
-  const args = ['run', ...projects.flatMap((project) => ['--project', project])];
-  const code = await spawned('vitest', [
-    ...args,
-    '--reporter=default',
-    '--reporter=json',
-    `--outputFile.json=${report}`,
+async function runChecks(surroundings: Surroundings): Promise<Outcome> {
+  const { code, leftOut } = await runProgram('node', ['test/check.ts', '--without-tests'], surroundings);
+  return summed([
+    { passed: 0, failed: code === 0 ? 0 : 1, leftOut },
+    await runProjects(['unit', 'arch'], surroundings),
   ]);
-  const { numPassedTests, numFailedTests } = JSON.parse(readFileSync(report, 'utf8')) as Record<string, number>;
-  const failed = numFailedTests ?? 0;
-  // A suite that could not even start counts as a failure though none of its tests ran.
-  return { passed: numPassedTests ?? 0, failed: code !== 0 && failed === 0 ? 1 : failed };
 }
 
-async function runPart(part: Part, folder: string): Promise<Tally> {
-  if (part !== 'check') return runProjects([part], folder);
-  const failed = (await spawned('node', ['test/check.ts', '--without-tests'])) === 0 ? 0 : 1;
-  const tests = await runProjects(['unit', 'arch'], folder);
-  return { passed: tests.passed, failed: tests.failed + failed };
-}
+/** `leftOut`: what `npm run proof` runs of it besides. A part may say more while it runs. */
+const project = (name: string, what: string, ...leftOut: readonly string[]): Part => ({
+  name,
+  what,
+  run: async (of) => summed([await runProjects([name], of), { passed: 0, failed: 0, leftOut }]),
+});
 
-const folder = mkdtempSync(join(tmpdir(), 'glmquota-test-'));
-const total: Tally = { passed: 0, failed: 0 };
-try {
-  for (const part of PARTS.filter((each) => wanted.includes(each))) {
-    const started = performance.now();
-    console.log(`\n== ${part}`);
-    const tally = await runPart(part, folder);
-    console.log(
-      `== ${part}: ${tally.passed} passed, ${tally.failed} failed, ${Math.round((performance.now() - started) / 1000)} s`,
-    );
-    total.passed += tally.passed;
-    total.failed += tally.failed;
+const PARTS: readonly Part[] = [
+  { name: 'check', what: 'format, lint, types, generated code, unit and architecture tests', run: runChecks },
+  {
+    name: 'mutation',
+    what: "some of the engine's guards taken away, one at a time: a test must see it",
+    run: (of) => runMutants(of, { fast: true }),
+  },
+  project(
+    'property',
+    'what must hold for random input; the engine beside its model',
+    'property: nine tenths of the random histories, and seeds other than the fixed one',
+  ),
+  project('simulation', 'sidecars, network and Redis from one seed'),
+  project('faults', 'real processes killed, stopped and cut off, each held to its bound; a minute of soak'),
+  project('integration', 'each part with real neighbours'),
+  project('scripts', "the engine's suites with scripts in place of functions"),
+  project('e2e', 'the product on a cluster'),
+];
+
+const HELP = `Usage: npm test [-- --only ${PARTS.map(({ name }) => name).join(',')}]
+
+${PARTS.map(({ name, what }) => `  ${name.padEnd(12)} ${what}`).join('\n')}
+
+What these leave out is said at the end, and run by npm run proof. Exit code: 0 all passed, 1 not, 2 wrong arguments.
+`;
+
+async function main(args: string[]): Promise<number> {
+  const { values } = parseArgs({ args, options: { only: { type: 'string' }, help: { type: 'boolean' } } });
+  if (values.help) {
+    process.stdout.write(HELP);
+    return 0;
   }
-} finally {
-  rmSync(folder, { recursive: true, force: true });
+  const parts = chosenParts(PARTS, values.only);
+  const results = await runParts(parts, stopSignal());
+  const { passed, failed, leftOut } = summed(results);
+  if (leftOut.length > 0) {
+    console.log('\nleft out of npm test, run by npm run proof:');
+    for (const what of leftOut) console.log(`  ${what}`);
+  }
+  console.log(`\n${passed} passed, ${failed} failed`);
+  return failed === 0 && results.length === parts.length ? 0 : 1;
 }
-console.log(`\n${total.passed} passed, ${total.failed} failed`);
-process.exitCode = total.failed === 0 ? 0 : 1;
+
+await endWith('test', main);

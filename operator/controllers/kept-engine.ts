@@ -21,6 +21,7 @@ export class KeptEngine implements Kept {
   tick: Kept['tick'] = async (...args) => this.#withLibrary(() => this.#engine.tick(...args));
   reclaim: Kept['reclaim'] = async (...args) => this.#withLibrary(() => this.#engine.reclaim(...args));
   drain: Kept['drain'] = async (...args) => this.#withLibrary(() => this.#engine.drain(...args));
+  declareMove: Kept['declareMove'] = async (...args) => this.#withLibrary(() => this.#engine.declareMove(...args));
   freeze: Kept['freeze'] = async (...args) => this.#withLibrary(() => this.#engine.freeze(...args));
   resetWindow: Kept['resetWindow'] = async (...args) => this.#withLibrary(() => this.#engine.resetWindow(...args));
   calibrate: Kept['calibrate'] = async (...args) => this.#withLibrary(() => this.#engine.calibrate(...args));

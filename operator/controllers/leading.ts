@@ -1,7 +1,7 @@
 /** Everything that runs while this process leads: one controller per kind, each fed by what it depends on. */
 import { isDeepStrictEqual } from 'node:util';
 import type { AgentPool } from '../api/v1alpha1/agentpool.ts';
-import { ANNOTATION_RESET } from '../api/v1alpha1/labels.ts';
+import { ANNOTATION_MOVE, ANNOTATION_RESET } from '../api/v1alpha1/labels.ts';
 import type { NodeStatus, PoolStatus } from '../api/v1alpha1/status.ts';
 import type { KubeClient } from '../runtime/client.ts';
 import { Controller, type Reconcile } from '../runtime/controller.ts';
@@ -14,12 +14,16 @@ import type { Store, Stored } from '../runtime/store.ts';
 import type { Clock } from '../../sidecar/base/clock.ts';
 import type { Log } from '../../sidecar/base/log.ts';
 import type { AdminEngine } from '../../sidecar/engine/port.ts';
+import type { RedisServers } from '../../sidecar/engine/servers.ts';
+import type { TreeConfig } from '../../sidecar/engine/tree-terms.ts';
 import { type ObservedDeployment, decidePoolWrite, PoolReconciler } from './agentpool/reconcile.ts';
 import { Checkpoints } from './checkpoints/checkpoints.ts';
 import type { CheckpointPlace } from './checkpoints/secrets.ts';
 import { AccountStatus } from './glmaccount/status.ts';
 import { TreeSync } from './glmaccount/reconcile.ts';
 import { tickTrees } from './glmaccount/ticker.ts';
+import { PlannedMoves } from './glmaccount/planned-moves.ts';
+import { rotateUser } from './glmaccount/rotation.ts';
 import { Upkeep } from './glmaccount/upkeep.ts';
 import { CatalogReconciler, decideCatalogWrite } from './glmcatalog/reconcile.ts';
 import type { CatalogStatus } from './glmcatalog/plan.ts';
@@ -53,6 +57,8 @@ const STATUS_LIMITS: Partial<QueueLimits> = { firstDelayMs: 20, mostDelayMs: 60_
 export interface LeadingOptions {
   readonly client: KubeClient;
   readonly engine: Omit<AdminEngine, 'loadLibrary'>;
+  /** Of Redis; null: somebody else looks after them. */
+  readonly servers: Pick<RedisServers, 'list'> | null;
   readonly world: World;
   readonly caches: OurCaches;
   readonly pools: Store<Observed<AgentPool>>;
@@ -88,6 +94,7 @@ class Leadership {
   readonly #quotas: QuotaStatus;
   readonly #pool: PoolReconciler;
   readonly #owners: PodOwners;
+  readonly #moves: PlannedMoves;
   readonly #queues: Readonly<Record<ControllerName, Controller['queue']>>;
   /** Labels of a namespace changed since the last compilation, which follows such a change. */
   #isRelabelled = false;
@@ -100,6 +107,8 @@ class Leadership {
     const hashes = new TreeHashes(engine);
     this.#reports = { account: this.#nodeReports(GLM_ACCOUNTS), quota: this.#nodeReports(GLM_QUOTAS) };
     this.#owners = new PodOwners({ engine, world, log, metrics: options.treeMetrics });
+    const { recorder, servers } = options;
+    this.#moves = new PlannedMoves({ engine, servers, recorder, clock });
     const trees = this.#treeSync(hashes, term);
     const shared = { world, board, hashes };
     const accounts = new AccountStatus({
@@ -107,6 +116,7 @@ class Leadership {
       client,
       accounts: caches.accounts,
       reports: this.#reports.account,
+      moves: this.#moves,
     });
     this.#quotas = new QuotaStatus({ ...shared, quotas: caches.quotas, reports: this.#reports.quota });
     const { catalogs } = caches;
@@ -210,10 +220,14 @@ class Leadership {
 
   /** A deed that is asked for by an annotation changes no spec, so that the world does not hear of it. */
   #followObjects<T>(store: Store<Observed<T>>, kind: 'account' | 'quota'): Disposable {
-    const requestOf = ({ value }: Stored<Observed<T>>): string | undefined => value.annotations[ANNOTATION_RESET];
+    const requestsOf = ({ value }: Stored<Observed<T>>): readonly (string | undefined)[] =>
+      [ANNOTATION_RESET, ANNOTATION_MOVE].map((name) => value.annotations[name]);
     return store.subscribe((change) => {
-      if (change.kind === 'deleted') this.#reports[kind].forget(change.previous.uid);
-      if (change.kind === 'updated' && requestOf(change.current) !== requestOf(change.previous))
+      if (change.kind === 'deleted') {
+        this.#reports[kind].forget(change.previous.uid);
+        this.#moves.forget(change.previous.uid);
+      }
+      if (change.kind === 'updated' && !isDeepStrictEqual(requestsOf(change.current), requestsOf(change.previous)))
         this.#queues[`glm${kind}`].add(change.current.key);
     });
   }
@@ -228,7 +242,9 @@ class Leadership {
   #treeSync(hashes: TreeHashes, term: Term): TreeSync {
     const { world, engine, caches, client, recorder, clock, log, treeMetrics: metrics } = this.#options;
     const checkpoints = new Checkpoints({ ...this.#options.checkpoints, client, clock, log, metrics });
-    const upkeep = new Upkeep({ engine, hashes, recorder, clock, log, metrics });
+    const rotate = (account: TreeConfig['account'], signal: AbortSignal): Promise<void> =>
+      rotateUser({ client, clock, log }, account, signal);
+    const upkeep = new Upkeep({ engine, hashes, recorder, rotate, clock, log, metrics });
     const wasInForce = (id: string): boolean => isInForce(caches.accounts.get(id)?.status);
     return new TreeSync({
       world,

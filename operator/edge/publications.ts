@@ -80,7 +80,7 @@ export class Publications {
     const { treeKey } = account;
     const state = this.#stateOf(account);
     if (state === null) return pending('Redis does not hold the tree as it is here', treeKey);
-    const redis = this.#options.redis.value?.(treeKey) ?? null;
+    const redis = this.#options.redis.value?.(treeKey, this.#options.caches.rotation(account)) ?? null;
     if (redis === null) return pending('the credentials of Redis are not there yet', treeKey);
     const material = this.#materialOf(account);
     if (material === null) return pending(`the account cannot be served: ${account.verdict.message}`, treeKey);

@@ -56,6 +56,8 @@ export interface CacheView {
   namespaces(): ReadonlyMap<string, NamespaceLabels>;
   /** The vendor's key in this Secret; null when there is none that can be read. */
   credential(secret: ObjectKey): Credential | null;
+  /** Which password the sidecars of this account have at Redis; null: the first. */
+  rotation(account: ObjectKey): string | null;
 }
 
 export interface TreeState {
@@ -70,5 +72,5 @@ export interface TreeRevisions {
   hashOf(tree: TreeConfig): string;
 }
 
-/** How the sidecars of a tree reach Redis; the same object as long as nothing has changed. */
-export type RedisAccess = (tree: TreeKey) => SidecarSnapshot['redis'];
+/** How the sidecars of a tree reach Redis, by `CacheView.rotation`; the same object as long as nothing has changed. */
+export type RedisAccess = (tree: TreeKey, rotation: string | null) => SidecarSnapshot['redis'];

@@ -154,11 +154,19 @@ export function createAdminEngine({ redis, ...form }: AdminEngineOptions): Admin
       const encoded = encodeTree(tree);
       const { leaseCreatedMs, transitions, generation } = revision;
       const order = [leaseCreatedMs, transitions, generation].map(String);
-      const uses = checkpoint?.usage ?? [];
+      const [uses, learnt] = [checkpoint?.usage ?? [], checkpoint?.learnt ?? []];
       const remembered = [
         lost ? '1' : '0',
         String(uses.length),
-        ...uses.flatMap(({ node, limit, used, anchorMs }) => [node, limit, String(used), String(anchorMs ?? -1)]),
+        ...uses.flatMap(({ node, limit, used, anchorMs, anchorLoMs }) => {
+          return [node, limit, ...[used, anchorMs ?? -1, anchorLoMs ?? anchorMs ?? -1].map(String)];
+        }),
+        String(learnt.length),
+        ...learnt.flatMap(({ node, rateUntilMs, concurrency }) => [
+          node,
+          String(rateUntilMs ?? -1),
+          String(concurrency ?? -1),
+        ]),
       ];
       const args = [...encoded.account, ...order, hashOf(encoded), serializeTree(tree), ...remembered, ...encoded.body];
       const keys = [...functionKeys(tree.key), configKey(tree.key)];
@@ -179,16 +187,13 @@ export function createAdminEngine({ redis, ...form }: AdminEngineOptions): Admin
       return reply.decodeTick(await call('tick', functionKeys(key), [], signal));
     },
     async reclaim(key, { prefix, except }, signal) {
-      const total = { leases: 0, waiters: 0 };
-      for (;;) {
-        const { leases, waiters } = reply.decodeReclaimed(await govern(key, ['reclaim', prefix, except ?? ''], signal));
-        if (leases + waiters === 0) return total;
-        total.leases += leases;
-        total.waiters += waiters;
-      }
+      return reply.decodeReclaimed(await govern(key, ['reclaim', prefix, except ?? ''], signal));
     },
     async drain(key, process, draining, signal) {
       await govern(key, ['drain', process, draining ? '1' : '0'], signal);
+    },
+    async declareMove(key, { identities, untilMs }, signal) {
+      await govern(key, ['move', String(untilMs), ...identities], signal);
     },
     async freeze(key, node, untilMs, signal) {
       await govern(key, ['freeze', node, String(untilMs ?? -1)], signal);

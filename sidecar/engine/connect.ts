@@ -7,7 +7,14 @@ import { jitter } from '../base/ids.ts';
 import { storeError } from './redis-errors.ts';
 import { parseRedisUrl, type RedisPlace } from './redis-url.ts';
 import { type Subscriber, subscribe } from './subscriptions.ts';
-import { COMMAND_TIMEOUT_MS, REDIRECT_DELAY_MS, type RedisClient, untilEvent, untilReady } from './topology.ts';
+import {
+  COMMAND_TIMEOUT_MS,
+  isCluster,
+  REDIRECT_DELAY_MS,
+  type RedisClient,
+  untilEvent,
+  untilReady,
+} from './topology.ts';
 
 export interface RedisSettings {
   /** As `parseRedisUrl` takes it. Credentials in it are refused. */
@@ -31,6 +38,8 @@ export interface RedisConnection extends AsyncDisposable {
   ready(signal: AbortSignal): Promise<void>;
   /** Gives up the connection, whatever it waits for, and resolves once there is a new one (rule T3). */
   reconnect(signal: AbortSignal): Promise<void>;
+  /** Logs in with this password from the next connection on: whoever takes the old one away closes those that stand. */
+  authenticate(password: string): void;
   /**
    * Listens to a sharded channel on this very connection until the signal aborts, wherever the channel's slot moves;
    * `onSubscribed` is told each time it stands again, because what was published meanwhile is lost. One subscriber a channel.
@@ -75,6 +84,7 @@ export function connectRedis(settings: RedisSettings, options: ConnectOptions): 
       }
       await untilReady(redis, signal);
     },
+    authenticate: (password) => authenticate(redis, password),
     subscribe: (channel, subscriber, signal) => {
       const until = AbortSignal.any([signal, disposed.signal]);
       void subscribe({ redis, channel, subscriber, clock, onError }, until);
@@ -84,6 +94,18 @@ export function connectRedis(settings: RedisSettings, options: ConnectOptions): 
       redis.disconnect();
     },
   };
+}
+
+/** The client has no word for it, but reads its options whenever it connects. */
+function authenticate(redis: RedisClient, password: string): void {
+  if (!isCluster(redis)) {
+    redis.options.password = password;
+    return;
+  }
+  const { connectionPool } = redis as unknown as { readonly connectionPool: { readonly redisOptions: RedisOptions } };
+  const servers = redis.nodes('all').map(({ options }) => options);
+  for (const options of [redis.options.redisOptions, connectionPool.redisOptions, ...servers])
+    if (options) options.password = password;
 }
 
 /** The client gives up when what leads to the server fails, e.g. the look-up of the master: begin anew. */

@@ -21,8 +21,11 @@ export const ENGINE_CONSTANTS = {
   PRUNE_BUDGET: 32,
   /** Between two beats of an owner, give or take a tenth: a third of the lifetime. */
   BEAT_MS: 5000,
-  /** Life of a dispatched grant until it is claimed or beaten for. */
-  CLAIM_TTL_MS: 10_000,
+  /**
+   * Life of a dispatched grant until it is claimed or beaten for: the longest gap that is not noticed (SILENT_MS), and from
+   * there the longest pause between two beats. With less, a clock set forward by six seconds took slots of calls that ran.
+   */
+  CLAIM_TTL_MS: 13_000,
   /** A waiter leaves when nobody asked for it this long: three beats and a tenth. */
   WAITER_TTL_MS: 16_500,
   /** How long a denial of a waiter is kept for an owner that did not hear of it. */
@@ -33,6 +36,8 @@ export const ENGINE_CONSTANTS = {
   DISPATCH_BUDGET: 32,
   /** Waiters that one call lets go because they are late or silent at most. */
   WAITER_REAP_BUDGET: 16,
+  /** Places, turns, and denials nobody heard of that one call forgets because their time is over at most. */
+  KEPT_REAP_BUDGET: 256,
   /** What a grant costs a flow of weight 1; divisible by all small weights. */
   TAG_SCALE: 5_040_000,
   MAX_WEIGHT: 100_000,

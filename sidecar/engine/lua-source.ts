@@ -32,6 +32,8 @@ export const LUA_FILES = [
   'leases',
   'check',
   'flows',
+  'lines',
+  'turns',
   'queue',
   'guard',
   'dispatch',
@@ -39,6 +41,7 @@ export const LUA_FILES = [
   'ledger',
   'checkpoint',
   'settings',
+  'remember',
   ...OPERATIONS,
 ] as const;
 

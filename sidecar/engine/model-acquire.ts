@@ -3,7 +3,7 @@ import { denialOf, failing, refuseOrWait, type Consequence, type Failing } from 
 import { parkAt, waitsItsTurn } from './model-dispatch.ts';
 import { grantNow, grantOf } from './model-grant.ts';
 import { classOf } from './model-path.ts';
-import { type Flow, lineOf, placeKey, type Waiter } from './model-queue.ts';
+import { type Flow, hear, lineOf, type Place, placeKey, type Waiter } from './model-queue.ts';
 import type { ModelTree } from './model-tree.ts';
 import type { AcquireRequest, Denied, SettleReply, Verdict } from './terms.ts';
 import type { NodeName } from './tree-terms.ts';
@@ -44,8 +44,9 @@ function known(tree: ModelTree, request: AcquireRequest): Verdict | Waiter | nul
   const waiter = room.find(id);
   if (waiter) {
     if (waiter.request.owner !== owner) return { kind: 'done' };
-    waiter.heardMs = now.logicalMs;
     waiter.deadlineMs = Math.max(waiter.deadlineMs, deadlineOf(tree, request));
+    hear(waiter, now);
+    keepTurn(tree, waiter);
     return waiter;
   }
   return room.notice(id, owner, now.logicalMs) ?? (leases.isDone(id) ? { kind: 'done' } : null);
@@ -79,7 +80,7 @@ function decide(tree: ModelTree, request: AcquireRequest, again: Retry | null): 
   if (why?.kind === 'deny') return denialOf(why.failing, tree);
   const full = queueFull(tree, request.leaf);
   if (full) return denialOf(full, tree);
-  return enqueue(tree, { ...arrival, deadlineMs, heardMs: tree.now.logicalMs }, { again, why });
+  return enqueue(tree, { ...arrival, deadlineMs, sinceMs: tree.now.logicalMs }, { again, why });
 }
 
 const deadlineOf = ({ now }: ModelTree, { wait }: AcquireRequest): number =>
@@ -109,41 +110,63 @@ function queueFull({ room, configs }: ModelTree, leaf: NodeName): Failing | null
   return null;
 }
 
+type Arriving = Omit<Waiter, 'round' | 'seq' | 'endsMs'>;
+
 /** `why` null: it fits, but others are first. */
 function enqueue(
   tree: ModelTree,
-  arrival: Omit<Waiter, 'round' | 'seq'>,
+  arrival: Arriving,
   { again, why }: { readonly again: Retry | null; readonly why: Consequence | null },
 ): Waiter {
   const { room } = tree;
   const flow = room.flowOf(arrival);
-  const waiter: Waiter = { ...arrival, ...turnOf(tree, arrival, { flow, again }) };
+  const waiter: Waiter = { ...arrival, ...turnOf(tree, arrival, { flow, again }), endsMs: 0 };
+  hear(waiter, tree.now);
   const sub = room.join(waiter, flow);
   if (room.headOf(waiter.sub) !== waiter) return waiter;
-  if (why?.kind === 'park') {
-    parkAt(tree, sub, why.failing);
-  } else {
-    room.makeRunnable(sub);
-    if (why?.kind === 'root') room.setTimer('account', why.timerMs);
-  }
+  if (why?.kind === 'park') parkAt(tree, sub, why.failing);
+  else room.makeRunnable(sub);
   return waiter;
 }
 
-/** A retry is first; a call that comes back takes the place it left; else owners of a flow take turns. */
+/** A waiter waits longer than it said at first. */
+function keepTurn({ room, now }: ModelTree, { flow, request, deadlineMs }: Waiter): void {
+  const turns = room.flows.get(flow)?.turns;
+  const turn = turns?.get(request.owner);
+  if (turn && now.logicalMs < turn.untilMs)
+    turns?.set(request.owner, { ...turn, untilMs: Math.max(turn.untilMs, deadlineMs) });
+}
+
+/**
+ * A retry is first; a call that comes back takes the place it left, but in a flow that began anew since then it stands no
+ * later than a newcomer; else owners of a flow take turns.
+ */
 function turnOf(
-  { room, now }: ModelTree,
-  arrival: Omit<Waiter, 'round' | 'seq'>,
+  tree: ModelTree,
+  arrival: Arriving,
   { flow, again }: { readonly flow: Flow; readonly again: Retry | null },
 ): { readonly round: number; readonly seq: number } {
-  const { owner, place } = arrival.request;
+  const { room, now } = tree;
+  const { owner } = arrival.request;
   if (again) return { round: 0, seq: again.seq ?? room.nextSeq() };
+  const kept = takePlace(tree, arrival);
+  const turn = flow.turns.get(owner);
+  const last = turn && now.logicalMs < turn.untilMs ? turn : { round: -1, untilMs: 0 };
+  const next = Math.max(flow.round, last.round + 1);
+  const round = Math.min(kept?.round ?? next, next);
+  flow.turns.set(owner, {
+    round: Math.max(round, last.round),
+    untilMs: Math.max(last.untilMs, arrival.deadlineMs),
+  });
+  return { round, seq: kept?.seq ?? room.nextSeq() };
+}
+
+/** The place somebody of that name left a moment ago; nobody else finds it any more. */
+function takePlace({ room, now }: ModelTree, { request, sub }: Arriving): Place | null {
+  const { owner, place } = request;
   const key = placeKey(owner, place ?? '');
   const kept = room.places.get(key);
-  if (place !== null && kept && kept.value.sub === arrival.sub && now.logicalMs < kept.untilMs) {
-    room.places.delete(key);
-    return { round: kept.value.round, seq: kept.value.seq };
-  }
-  const round = Math.max(flow.round, (flow.turns.get(owner) ?? -1) + 1);
-  flow.turns.set(owner, round);
-  return { round, seq: room.nextSeq() };
+  if (place === null || kept?.value.sub !== sub || now.logicalMs >= kept.untilMs) return null;
+  room.places.delete(key);
+  return kept.value;
 }

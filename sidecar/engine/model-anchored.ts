@@ -185,12 +185,15 @@ export class AnchoredWindow {
     for (const period of this.periods) period.used = 0;
   }
 
+  /** A period that is known to have begun then, or not before. `hi` null: by now. */
+  openAt(lo: number, hi: number | null, wall: number): void {
+    const period = this.#add(Math.min(this.#floor, lo), Math.min(this.#ended, lo));
+    Object.assign(period, { settled: 1, lo, hi, soft: hi === null ? wall : null, firstSent: lo });
+  }
+
   /** Starts with at least `used`, as if it had been opened now. */
   seed(used: number, wall: number): void {
-    if (this.periods.length === 0) {
-      const period = this.#open();
-      Object.assign(period, { settled: 1, lo: wall, hi: wall, firstSent: wall });
-    }
+    if (this.periods.length === 0) this.openAt(wall, wall, wall);
     const reserved = total(this.held);
     for (const period of this.periods) {
       period.settled += 1;

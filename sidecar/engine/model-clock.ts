@@ -1,5 +1,6 @@
 /** Reference model: the two clocks, the server's identity and the epoch (rules T1, T3, W2). Pure. */
 import { ENGINE_CONSTANTS } from './constants.ts';
+import type { PlannedMove } from './port.ts';
 
 const { BEAT_MS, SILENT_MS, STEP_MS, TTL_MS } = ENGINE_CONSTANTS;
 
@@ -27,6 +28,7 @@ export class ModelClock {
   #gapFromMs = 0;
   #noReapUntilMs = 0;
   #massFromMs = 0;
+  #planned: PlannedMove | null = null;
 
   setUs(us: number): void {
     this.#rawUs = us;
@@ -39,6 +41,12 @@ export class ModelClock {
   wipe(): void {
     this.#state = null;
     this.#identity = 'one';
+    this.#planned = null;
+  }
+
+  /** From now on the tree may move between these servers (rule W2). */
+  plan(move: PlannedMove): void {
+    this.#planned = move;
   }
 
   /** Goes on with clocks as they were left. */
@@ -82,14 +90,19 @@ export class ModelClock {
     if (!this.#state) this.#begin();
     else if (this.#state.rawUs - this.#rawUs > STEP_MS * 1000) this.steps += 1;
     if (lastMs !== null && this.now.logicalMs - lastMs > SILENT_MS) {
-      if (this.now.logicalMs >= this.#noReapUntilMs) this.#gapFromMs = lastMs;
+      this.#gapFromMs = lastMs;
       this.#noReapUntilMs = this.now.logicalMs + SILENT_MS;
     }
-    if (this.#state && this.#state.identity !== this.#identity) {
+    if (this.#state && this.#state.identity !== this.#identity && !this.#isPlanned(this.#state.identity)) {
       this.epoch = Math.max(this.epoch + 1, this.now.wallMs);
       this.learn(false);
     }
     this.#state = { rawUs: this.#rawUs, logicalUs, identity: this.#identity };
+  }
+
+  #isPlanned(from: string): boolean {
+    const { identities = [], untilMs = 0 } = this.#planned ?? {};
+    return identities.includes(from) && identities.includes(this.#identity) && this.now.wallMs < untilMs;
   }
 
   #begin(): void {
@@ -108,6 +121,11 @@ export class ModelClock {
   /** The server stood still a moment ago: who is silent may just not have been heard. */
   get afterGap(): boolean {
     return this.now.logicalMs < this.#noReapUntilMs;
+  }
+
+  /** Until when nobody is known to be silent. */
+  get noReapUntilMs(): number {
+    return this.#noReapUntilMs;
   }
 
   /** Leases that expired up to this moment may be reaped. */

@@ -6,11 +6,16 @@ import { roll, totalOf, type ModelNode, type ModelWindow, type World } from './m
 import { intervalOf } from './model-pace.ts';
 import { calendarsOf, changedNodes, nextConfig } from './model-revision.ts';
 import type { ModelTree } from './model-tree.ts';
+import type { Checkpoint } from './port.ts';
 import { ancestry, windowKey } from './tree.ts';
 import type { LimitConfig, NodeConfig, Revision, TreeConfig } from './tree-terms.ts';
 
 /** The tree is as configured from here on; whoever is parked is looked at, for anything may have changed. */
-export function adopt(tree: ModelTree, config: TreeConfig, revision: Revision): void {
+export function adopt(
+  tree: ModelTree,
+  config: TreeConfig,
+  { revision, remembered }: { readonly revision: Revision; readonly remembered: Checkpoint | null },
+): void {
   const old = tree.config?.tree ?? null;
   tree.config = nextConfig(tree.config, config, revision);
   tree.calendars = calendarsOf(config);
@@ -18,9 +23,23 @@ export function adopt(tree: ModelTree, config: TreeConfig, revision: Revision): 
   const before = new Map(old?.nodes.map((node) => [node.name, node]));
   for (const node of changedNodes(old, config))
     adoptNode(tree.node(node.name), { old: before.get(node.name) ?? null, config: node }, tree);
+  if (remembered !== null) remember(tree, remembered);
   if (guaranteesAny(old) || guaranteesAny(config)) rollAll(tree);
   if (old && routesOf(old) !== routesOf(config)) tree.room.releaseAll();
   else tree.room.wakeAll();
+}
+
+/** What a checkpoint says was used before the memory was lost (rule F3). */
+function remember(tree: ModelTree, { usage }: Checkpoint): void {
+  for (const { node: name, limit: limitName, used, anchorMs, anchorLoMs = anchorMs } of usage) {
+    const limit = tree.configs.get(name)?.limits.find((each) => each.name === limitName);
+    if (!limit) continue;
+    const node = tree.node(name);
+    const window = node.window(limit, tree);
+    const isClosed = window instanceof AnchoredWindow && window.periods.length === 0;
+    if (isClosed && anchorLoMs !== null) window.openAt(anchorLoMs, anchorMs, tree.now.wallMs);
+    if (used > 0) seed(node, limit, used, tree);
+  }
 }
 
 /** Everything that decides on which nodes calls are counted. */

@@ -2,10 +2,10 @@
 import { ENGINE_CONSTANTS } from './constants.ts';
 import { bestOf, denialOf, failing, refuseOrWait, type Failing } from './model-check.ts';
 import { grantWaiter, reviewGuard } from './model-grant.ts';
-import { compare, cursorOf, type SubQueue, type Waiter, type Wake } from './model-queue.ts';
+import { compare, type SubQueue, type Waiter, type Wake } from './model-queue.ts';
 import type { ModelTree } from './model-tree.ts';
 
-const { DISPATCH_BUDGET, NOTICE_MS, WAITER_REAP_BUDGET, WAITER_TTL_MS } = ENGINE_CONSTANTS;
+const { DISPATCH_BUDGET, NOTICE_MS, WAITER_REAP_BUDGET } = ENGINE_CONSTANTS;
 
 /** Nothing speaks against the call itself, but others wait before it. */
 export const waitsItsTurn = ({ room }: ModelTree): Failing =>
@@ -14,20 +14,18 @@ export const waitsItsTurn = ({ room }: ModelTree): Failing =>
 /** How a dispatch ended: nobody is left to look at, the account is closed to all, or its budget is used up. */
 export type Left = 'nobody' | 'root' | 'more';
 
-/** Waiters whose time is over are told why; those nobody asks for any more leave in silence. */
-export function reapWaiters(tree: ModelTree): void {
-  const { logicalMs } = tree.now;
-  const silentAt = ({ heardMs }: Waiter): number => heardMs + WAITER_TTL_MS;
-  const endOf = (waiter: Waiter): number => Math.min(waiter.deadlineMs, silentAt(waiter));
-  const isLate = ({ deadlineMs }: Waiter): boolean => deadlineMs <= logicalMs;
-  const over = tree.room.waiters
-    .filter((waiter) => isLate(waiter) || (silentAt(waiter) <= logicalMs && !tree.clock.afterGap))
-    .toSorted((a, b) => endOf(a) - endOf(b) || a.seq - b.seq)
-    .slice(0, WAITER_REAP_BUDGET);
-  for (const waiter of over) {
-    if (isLate(waiter)) deny(tree, waiter, bestOf(failingsOf(tree, waiter)) ?? waitsItsTurn(tree));
-    else tree.room.leave(waiter);
+/** Waiters whose time is over are told why; those nobody asks for any more leave in silence. True: there are more of them. */
+export function reapWaiters(tree: ModelTree): boolean {
+  const { room, clock, now } = tree;
+  const due = room.waiters
+    .filter(({ endsMs }) => endsMs <= now.logicalMs)
+    .toSorted((a, b) => a.endsMs - b.endsMs || (a.request.id < b.request.id ? -1 : 1));
+  for (const waiter of due.slice(0, WAITER_REAP_BUDGET)) {
+    if (waiter.deadlineMs <= now.logicalMs) deny(tree, waiter, bestOf(failingsOf(tree, waiter)) ?? waitsItsTurn(tree));
+    else if (clock.afterGap) waiter.endsMs = Math.min(waiter.deadlineMs, clock.noReapUntilMs);
+    else room.leave(waiter);
   }
+  return due.length > WAITER_REAP_BUDGET;
 }
 
 /** Serves who waits, at the end of every call that writes. */
@@ -55,9 +53,9 @@ export function dispatch(tree: ModelTree): Left {
 /** Who cannot be served yet waits where it was, so that each bottleneck lets out one by one, in its own order. */
 function returnMoved(tree: ModelTree): void {
   const { room } = tree;
-  for (const { x, cursor, moved } of room.wakes) {
+  for (const { x, moved } of room.wakes) {
     if (!moved) continue;
-    room.park(moved, x, cursor?.tag);
+    room.park(moved, x, { keepsPlace: true });
     reviewGuard(tree, moved);
   }
 }
@@ -78,9 +76,11 @@ function feed({ room }: ModelTree): void {
   for (const wake of room.wakes) {
     if (wake.moved) continue;
     const { cursor } = wake;
-    const next = room.parkedAt(wake.x).find((sub) => cursor === null || compare(cursorOf(sub), cursor) > 0);
+    const next = room
+      .parkedAt(wake.x)
+      .find((sub) => cursor === null || compare(room.cursorOf(sub, wake.x), cursor) > 0);
     if (next) {
-      Object.assign(wake, { cursor: cursorOf(next), moved: next });
+      Object.assign(wake, { cursor: room.cursorOf(next, wake.x), moved: next });
       room.makeRunnable(next);
     } else {
       room.wakes = room.wakes.filter((each) => each !== wake);

@@ -25,7 +25,6 @@ export function grantNow(tree: ModelTree, arrival: Arrival, path: readonly NodeC
   tree.lastGrantWasSystem = priority === 'System';
   if (room.waiters.length > 0) {
     accountGrant(tree, room.flowOf(arrival), request, path);
-    if (priority !== 'System') room.wake(SYSTEM_X);
   }
   return grantOf(tree, lease, warnings(tree, path));
 }
@@ -132,7 +131,7 @@ const askedOf = (request: AcquireRequest | undefined, { resource }: LimitConfig)
 /** The guard is of no use any more when settling what is in flight cannot make its call fit. */
 export function reviewGuard(tree: ModelTree, sub: SubQueue): void {
   const { guard } = tree.room;
-  if (guard?.sub !== sub.name || guard.x !== sub.parked?.x) return;
+  if (guard?.sub !== sub.name || guard.x !== sub.x) return;
   for (const { name, limits } of tree.configs.values()) {
     const limit = limits.find((each) => windowX(name, each.name) === guard.x);
     if (limit && !wouldFit(tree, name, limit, sub)) tree.room.endGuard();

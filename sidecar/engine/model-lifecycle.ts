@@ -76,7 +76,7 @@ export function giveBack(tree: ModelTree, lease: ModelLease): void {
   const ending = { refund: true, accepted: false, sent: 0, first: 0, wall: tree.now.wallMs };
   land(tree, lease, { actual: null, ending }, true);
   const never = { outcome: 'neverSent', sentAfterMs: null, firstByteAfterMs: null, frozenUntilMs: null } as const;
-  if (!lease.landed) learn(tree, lease, never);
+  learn(tree, lease, never);
   free(tree, lease, 0, '');
   tree.leases.finish(lease.request.id);
 }
@@ -183,6 +183,8 @@ function learnConcurrency(
   const limit = adaptive ? adaptive.limit : config.concurrency;
   const isHandOff = lease.dispatched && sentAfterMs <= 500 && limit !== null && node.inFlight.size <= limit;
   if (!wasProbe && isHandOff && tree.releaseHold.grow(tree.now)) return;
+  const isLeast = adaptive === null || adaptive.limit <= (boundsOf(config)?.min ?? 0);
+  if (!wasProbe && isHandOff && isLeast) tree.releaseHold.growAgain(lease.grantedMs, tree.now);
   const isNews = adaptive !== null && lease.grantedMs + sentAfterMs >= adaptive.decreasedMs;
   if (!wasProbe && isNews) shrink(tree, config);
   learnOfAccount(tree, model);

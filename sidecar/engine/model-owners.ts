@@ -3,7 +3,7 @@ import { ENGINE_CONSTANTS } from './constants.ts';
 import { grantOf } from './model-grant.ts';
 import { giveBack, revive, take } from './model-lifecycle.ts';
 import { classOf } from './model-path.ts';
-import { placeKey, type Waiter } from './model-queue.ts';
+import { hear, placeKey, type Waiter } from './model-queue.ts';
 import type { ModelTree } from './model-tree.ts';
 import type { LeaseRef, Notice } from './port.ts';
 import type { AcquireRequest, Denied, Grant } from './terms.ts';
@@ -26,7 +26,7 @@ export function fateOf(tree: ModelTree, owner: string, id: string): Notice | Wai
   const waiter = room.find(id);
   if (waiter) {
     if (waiter.request.owner !== owner) return null;
-    waiter.heardMs = now.logicalMs;
+    hear(waiter, now);
     return waiter;
   }
   const lease = leases.find(id);

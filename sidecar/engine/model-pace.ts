@@ -117,8 +117,17 @@ export class ReleaseHold {
   /** False: it was changed a moment ago, so the hold is not the reason. */
   grow({ logicalMs }: Now): boolean {
     if (this.#changedMs !== null && logicalMs - this.#changedMs <= 30_000) return false;
+    this.#double(logicalMs);
+    return true;
+  }
+
+  /** A limit that can be no lower: then it is the hold again, if the call was granted after the last change. */
+  growAgain(grantedMs: number, { logicalMs }: Now): void {
+    if (grantedMs >= (this.#changedMs ?? 0)) this.#double(logicalMs);
+  }
+
+  #double(logicalMs: number): void {
     this.ms = this.ms === 0 ? 50 : Math.min(800, this.ms * 2);
     this.#changedMs = logicalMs;
-    return true;
   }
 }

@@ -3,6 +3,7 @@
  * each kind of call; a sub-queue whose head does not fit is parked at its bottleneck X until X is woken. Pure.
  */
 import { createHash } from 'node:crypto';
+import { ENGINE_CONSTANTS } from './constants.ts';
 import { SYSTEM_X } from './model-check.ts';
 import { ATTRIBUTES } from './model-path.ts';
 import { type AcquireRequest, type Denied, type Grant } from './terms.ts';
@@ -18,7 +19,10 @@ export interface Waiter {
   readonly round: number;
   readonly seq: number;
   deadlineMs: number;
-  heardMs: number;
+  /** When it ends without another sign of life. */
+  endsMs: number;
+  /** When it joined the queue; a retry joins anew. */
+  readonly sinceMs: number;
 }
 
 export interface Flow {
@@ -28,9 +32,9 @@ export interface Flow {
   /** Virtual time at which its next grant starts. */
   tag: number;
   round: number;
-  /** Owner → its latest round. */
-  readonly turns: Map<string, number>;
-  /** X → virtual time there at which its next grant starts. */
+  /** Owner → its latest round, as long as one of its calls may wait. */
+  readonly turns: Map<string, Turn>;
+  /** X → virtual time there at which its next grant starts: its place among the flows that are parked there. */
   readonly local: Map<string, number>;
 }
 
@@ -38,8 +42,8 @@ export interface SubQueue {
   readonly name: string;
   readonly birth: number;
   readonly flow: Flow;
-  /** Null: its head may be dispatched. */
-  parked: { readonly x: string; readonly tag: number } | null;
+  /** Where it is parked; null: its head may be dispatched. */
+  x: string | null;
 }
 
 export interface Bottleneck {
@@ -52,10 +56,15 @@ export interface Bottleneck {
   cursor: Cursor | null;
 }
 
-/** A place among the sub-queues parked at a bottleneck: they are in order of local tag, then birth. */
+/**
+ * A place among those parked at a bottleneck: flows by local tag, then birth, whatever number of sub-queues each has there;
+ * these by their heads.
+ */
 export interface Cursor {
   readonly tag: number;
   readonly birth: number;
+  readonly round: number;
+  readonly seq: number;
 }
 
 /** A bottleneck that may have room, while a call works on it. */
@@ -64,6 +73,11 @@ export interface Wake {
   cursor: Cursor | null;
   /** The sub-queue that was moved from it last and was not looked at yet. */
   moved: SubQueue | null;
+}
+
+export interface Turn {
+  readonly round: number;
+  readonly untilMs: number;
 }
 
 interface Kept<T> {
@@ -142,18 +156,23 @@ export class WaitingRoom {
 
   parkedAt(x: string): readonly SubQueue[] {
     return [...this.subs.values()]
-      .filter(({ parked }) => parked?.x === x)
-      .toSorted((a, b) => compare(cursorOf(a), cursorOf(b)));
+      .filter((sub) => sub.x === x)
+      .toSorted((a, b) => compare(this.cursorOf(a, x), this.cursorOf(b, x)));
+  }
+
+  cursorOf({ name, flow }: SubQueue, x: string): Cursor {
+    const { round = 0, seq = 0 } = this.headOf(name) ?? {};
+    return { tag: flow.local.get(x) ?? 0, birth: flow.birth, round, seq };
   }
 
   get runnable(): readonly SubQueue[] {
-    return [...this.subs.values()].filter(({ parked }) => parked === null);
+    return [...this.subs.values()].filter(({ x }) => x === null);
   }
 
-  /** The flow of a call. One without waiters that is not ahead of the others starts anew. */
+  /** The flow of a call. One without waiters that is nowhere ahead of the others starts anew. */
   flowOf({ flow: name, class: priority, request }: Pick<Waiter, 'flow' | 'class' | 'request'>): Flow {
     const known = this.flows.get(name);
-    if (known && (known.tag > this.time || this.waiters.some(({ flow }) => flow === name))) return known;
+    if (known && (this.#isAhead(known) || this.waiters.some(({ flow }) => flow === name))) return known;
     const flow = {
       birth: this.nextSeq(),
       leaf: request.leaf,
@@ -170,7 +189,7 @@ export class WaitingRoom {
 
   /** Joins its sub-queue; whether that is parked is up to the caller, if the waiter is its head. */
   join(waiter: Waiter, flow: Flow): SubQueue {
-    const sub = this.subs.get(waiter.sub) ?? { name: waiter.sub, birth: this.nextSeq(), flow, parked: null };
+    const sub = this.subs.get(waiter.sub) ?? { name: waiter.sub, birth: this.nextSeq(), flow, x: null };
     if (this.waiters.every(({ flow: name }) => name !== waiter.flow)) flow.tag = Math.max(flow.tag, this.time);
     this.subs.set(waiter.sub, sub);
     this.waiters.push(waiter);
@@ -188,15 +207,17 @@ export class WaitingRoom {
   }
 
   makeRunnable(sub: SubQueue): void {
-    sub.parked = null;
+    sub.x = null;
     sub.flow.tag = Math.max(sub.flow.tag, this.time);
   }
 
-  /** `tag`: its place there, if it keeps one. */
-  park(sub: SubQueue, x: string, tag: number | null = null): void {
+  /** `keepsPlace`: it stood there a moment ago and was not looked at. */
+  park(sub: SubQueue, x: string, { keepsPlace = false } = {}): void {
     const bottleneck = this.bottlenecks.get(x) ?? { time: 0, first: null, bypassed: 0, cursor: null };
     this.bottlenecks.set(x, bottleneck);
-    sub.parked = { x, tag: tag ?? Math.max(bottleneck.time, sub.flow.local.get(x) ?? 0) };
+    const { local } = sub.flow;
+    if (!keepsPlace) local.set(x, Math.max(bottleneck.time, local.get(x) ?? 0));
+    sub.x = x;
     if (this.guard?.sub === sub.name && this.guard.x !== x) this.endGuard();
     if (sub.flow.class !== 'System') this.wake(SYSTEM_X);
   }
@@ -222,11 +243,15 @@ export class WaitingRoom {
 
   /** Calls are counted on other nodes than before: nobody is parked where it may not pass any more. */
   releaseAll(): void {
-    for (const sub of this.subs.values()) if (sub.parked) this.makeRunnable(sub);
+    for (const sub of this.subs.values()) if (sub.x !== null) this.makeRunnable(sub);
   }
 
   wakeAll(): void {
     for (const x of [...this.bottlenecks.keys()].toSorted()) this.wake(x);
+  }
+
+  #isAhead({ tag, local }: Flow): boolean {
+    return tag > this.time || [...local].some(([x, finish]) => finish > (this.bottlenecks.get(x)?.time ?? Infinity));
   }
 
   notice(id: string, owner: string, nowMs: number): Denied | null {
@@ -235,8 +260,13 @@ export class WaitingRoom {
   }
 }
 
-export const cursorOf = ({ parked, birth }: SubQueue): Cursor => ({ tag: parked?.tag ?? 0, birth });
-export const compare = (a: Cursor, b: Cursor): number => a.tag - b.tag || a.birth - b.birth;
+/** A sign of life of whoever asked for it. */
+export function hear(waiter: Waiter, { logicalMs }: { readonly logicalMs: number }): void {
+  waiter.endsMs = Math.min(waiter.deadlineMs, logicalMs + ENGINE_CONSTANTS.WAITER_TTL_MS);
+}
+
+export const compare = (a: Cursor, b: Cursor): number =>
+  a.tag - b.tag || a.birth - b.birth || a.round - b.round || a.seq - b.seq;
 export const placeKey = (owner: string, place: string): string => `${owner}\0${place}`;
 
 /** As the engine's names: a flow without waiters can be told by nothing else in a checkpoint. */

@@ -13,9 +13,9 @@ import type { NodeConfig } from './tree-terms.ts';
 
 export function snapshotNodes(configs: readonly NodeConfig[], tree: ModelTree): readonly NodeSnapshot[] {
   const { wallMs, logicalMs } = tree.now;
-  const above = tree.room.waiters.flatMap(({ request }) => {
+  const above = tree.room.waiters.flatMap(({ request, sinceMs }) => {
     const leaf = tree.configs.get(request.leaf);
-    return leaf ? ancestry(leaf, tree.configs).map(({ name }) => name) : [];
+    return leaf ? ancestry(leaf, tree.configs).map(({ name }) => ({ name, sinceMs })) : [];
   });
   // Slots whose hold is over are as good as free: the next call that writes frees them.
   const over = new Set(tree.leases.holds.filter(({ untilMs }) => untilMs <= logicalMs).map(({ slot }) => slot));
@@ -23,6 +23,7 @@ export function snapshotNodes(configs: readonly NodeConfig[], tree: ModelTree): 
     const { name, stops, limits } = config;
     const node = tree.node(name);
     const { adaptive, breaker, frozenUntilMs } = node.learnt;
+    const waiting = above.filter((each) => each.name === name).map(({ sinceMs }) => sinceMs);
     const usage = limits.map((limit): UsageSnapshot => {
       const { name: limitName, resource, amount } = limit;
       return { limit: limitName, resource, amount, ...usageOf(node.window(limit, tree)) };
@@ -32,9 +33,11 @@ export function snapshotNodes(configs: readonly NodeConfig[], tree: ModelTree): 
       inFlight: node.inFlight.difference(over).size,
       concurrency: boundsOf(config) ? (adaptive?.limit ?? boundsOf(config)?.start ?? null) : config.concurrency,
       stopped: isStopped(stops, wallMs),
-      queued: above.filter((each) => each === name).length,
+      queued: waiting.length,
       frozenUntilMs: frozenUntilMs > wallMs ? frozenUntilMs : null,
       breaker: config.breaker ? breakerState(breaker, logicalMs) : 'Closed',
+      rateWaitUs: Math.max(0, (node.rate?.tatUs ?? 0) - tree.logicalUs),
+      oldestWaiterMs: waiting.length === 0 ? null : wallMs - logicalMs + Math.min(...waiting),
       usage,
     };
   });
@@ -45,7 +48,7 @@ function breakerState(breaker: Breaker | null, logicalMs: number): NodeSnapshot[
   return logicalMs < breaker.openUntilMs ? 'Open' : 'HalfOpen';
 }
 
-function usageOf(window: ModelWindow): Pick<UsageSnapshot, 'used' | 'reserved' | 'resetsAtMs'> {
+function usageOf(window: ModelWindow): Pick<UsageSnapshot, 'used' | 'reserved' | 'resetsAtMs' | 'anchor'> {
   const reserved = total(window.held);
   if (window.kind === 'meter') {
     const ends = window instanceof PeriodicWindow && window.end < ENGINE_CONSTANTS.MAX_AMOUNT;
@@ -55,5 +58,6 @@ function usageOf(window: ModelWindow): Pick<UsageSnapshot, 'used' | 'reserved' |
   const timeline = window.kind === 'anchored' ? window : window.timeline;
   if (!period || !timeline) return { used: 0, reserved: 0, resetsAtMs: null };
   const resetsAtMs = timeline.endOf(period) ?? (period.lo ?? 0) + timeline.durationMs + ENGINE_CONSTANTS.GUARD_MS;
-  return { used: usedIn(window, period), reserved, resetsAtMs };
+  const anchor = period.lo === null ? {} : { anchor: { loMs: period.lo, hiMs: period.hi } };
+  return { used: usedIn(window, period), reserved, resetsAtMs, ...anchor };
 }

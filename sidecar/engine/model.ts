@@ -13,7 +13,16 @@ import type { Waiter } from './model-queue.ts';
 import { refusal } from './model-revision.ts';
 import { snapshotNodes } from './model-snapshot.ts';
 import { ModelTree } from './model-tree.ts';
-import type { BeatReply, BeatRequest, LeaseRef, Notice, RegisterRequest, SwapReply } from './port.ts';
+import type {
+  BeatReply,
+  BeatRequest,
+  ConfigureOptions,
+  LeaseRef,
+  Notice,
+  PlannedMove,
+  RegisterRequest,
+  SwapReply,
+} from './port.ts';
 import type * as terms from './terms.ts';
 import type { NodeName, Revision, TreeConfig } from './tree-terms.ts';
 
@@ -28,6 +37,8 @@ export interface Tick {
 export class Model {
   readonly tree = new ModelTree();
   #left: Left = 'nobody';
+  /** Waiters are left whose time is over. */
+  #late = false;
 
   get clock(): ModelClock {
     return this.tree.clock;
@@ -37,14 +48,15 @@ export class Model {
     this.tree.wipe();
   }
 
-  /** `lost`: there was a tree, and Redis forgot it (rule T7). */
-  configure(tree: TreeConfig, revision: Revision, { lost = false } = {}): terms.ConfigureReply {
+  /** `lost`: there was a tree, and Redis forgot it (rule T7); `checkpoint`: what was used by then (rule F3). */
+  configure(tree: TreeConfig, revision: Revision, options: ConfigureOptions = {}): terms.ConfigureReply {
+    const { lost = false, checkpoint = null } = options;
     const old = this.tree.config;
     const refused = old && refusal(old, tree, revision);
     if (refused) return refused;
     this.#open(null);
     if (lost && !old) this.clock.learn(true);
-    this.#write(() => adopt(this.tree, tree, revision));
+    this.#write(() => adopt(this.tree, tree, { revision, remembered: old ? null : checkpoint }));
     bury(this.tree);
     return { kind: 'applied', generation: revision.generation };
   }
@@ -138,7 +150,6 @@ export class Model {
       for (const { lease, request, sent } of leases)
         registerLease(this.tree, { ...request, id: lease.id, owner }, lease.fence, sent);
       this.tree.leases.hear(owner, true);
-      this.tree.room.wakeAll();
     });
     return { epoch: this.clock.epoch };
   }
@@ -155,13 +166,19 @@ export class Model {
     readonly waiters: number;
   } {
     const { leases, room } = this.tree;
-    const isMeant = ({ owner }: terms.AcquireRequest): boolean => owner.startsWith(prefix) && owner !== except;
+    const isMeant = ({ owner }: Pick<terms.AcquireRequest, 'owner'>): boolean =>
+      owner.startsWith(prefix) && owner !== except;
     this.#open(null);
     return this.#write(() => {
       const ended = leases.inOrderOfExpiry().filter(({ request }) => isMeant(request));
       const gone = room.waiters.filter(({ request }) => isMeant(request)).toSorted((a, b) => a.seq - b.seq);
       for (const lease of ended.slice(0, RECLAIM_BUDGET)) expire(this.tree, lease, ZOMBIE_HOLD_MS);
       for (const waiter of gone.slice(0, RECLAIM_BUDGET)) room.leave(waiter);
+      for (const { turns } of room.flows.values())
+        for (const owner of turns.keys()) if (isMeant({ owner })) turns.delete(owner);
+      // A process of which nothing is left asks for nothing any more.
+      if (except === null && prefix.endsWith('/') && ended.length + gone.length === 0)
+        this.tree.draining.delete(prefix.slice(0, -1));
       return { leases: Math.min(ended.length, RECLAIM_BUDGET), waiters: Math.min(gone.length, RECLAIM_BUDGET) };
     });
   }
@@ -169,6 +186,11 @@ export class Model {
   drain(process: string, draining: boolean): void {
     this.#open(null);
     this.#write(() => (draining ? this.tree.draining.add(process) : this.tree.draining.delete(process)));
+  }
+
+  declareMove(move: PlannedMove): void {
+    this.#open(null);
+    this.#write(() => this.clock.plan(move));
   }
 
   freeze(name: NodeName, untilMs: number | null): void {
@@ -224,7 +246,7 @@ export class Model {
   }
 
   #conclude(): void {
-    reapWaiters(this.tree);
+    this.#late = reapWaiters(this.tree);
     this.#left = dispatch(this.tree);
     if (this.tree.room.waiters.length === 0) this.tree.room.forget();
   }
@@ -235,7 +257,7 @@ export class Model {
     const { logicalMs: serverNowMs } = now;
     const timers = [...room.timers.values()].filter((atMs) => this.#left !== 'root' || atMs > serverNowMs);
     const least = Math.min(...timers, ...leases.holds.map(({ untilMs }) => untilMs));
-    if (this.#left === 'more') return { serverNowMs, nextTickMs: serverNowMs };
+    if (this.#left === 'more' || this.#late) return { serverNowMs, nextTickMs: serverNowMs };
     return { serverNowMs, nextTickMs: least === Infinity ? null : least };
   }
 
@@ -248,7 +270,7 @@ export class Model {
 
   #standing(waiter: Waiter): { readonly position: number; readonly etaMs: number | null } {
     const { room, now } = this.tree;
-    const atMs = room.timers.get(room.subs.get(waiter.sub)?.parked?.x ?? '');
+    const atMs = room.timers.get(room.subs.get(waiter.sub)?.x ?? '');
     return { position: room.positionOf(waiter), etaMs: atMs === undefined ? null : Math.max(0, atMs - now.logicalMs) };
   }
 }

@@ -118,7 +118,10 @@ export interface AdminEngine {
     key: TreeKey,
     signal?: AbortSignal,
   ): Promise<{ readonly serverNowMs: number; readonly nextTickMs: number | null }>;
-  /** Ends all leases and waiters of owners whose name starts with `prefix` and is not `except`, as if they had expired. */
+  /**
+   * Ends leases and waiters of owners whose name starts with `prefix` and is not `except`, as if they had expired: at most
+   * 64 of each, so that Redis is not busy for long. None ended: none is left.
+   */
   reclaim(
     key: TreeKey,
     owners: { readonly prefix: string; readonly except: string | null },
@@ -126,12 +129,22 @@ export interface AdminEngine {
   ): Promise<{ readonly leases: number; readonly waiters: number }>;
   /** Owners with that prefix get nothing new, until undone. */
   drain(key: TreeKey, prefix: string, draining: boolean, signal?: AbortSignal): Promise<void>;
+  /**
+   * Until `untilMs` (wall) the tree's slot may move between these servers, named as `identityOf` names them, without its
+   * epoch being raised (rule W2). Replaces what was declared before.
+   */
+  declareMove(key: TreeKey, move: PlannedMove, signal?: AbortSignal): Promise<void>;
   /** Closes a node to new grants until `untilMs` (wall); null opens it. */
   freeze(key: TreeKey, node: NodeName, untilMs: number | null, signal?: AbortSignal): Promise<void>;
   /** Ends the running window of a limit as if its time were over. False: there is no such limit. */
   resetWindow(key: TreeKey, node: NodeName, limit: string, signal?: AbortSignal): Promise<boolean>;
   /** Brings a window in line with the vendor's own counter (rule N5). */
   calibrate(key: TreeKey, reading: Calibration, signal?: AbortSignal): Promise<CalibrationReply>;
+}
+
+export interface PlannedMove {
+  readonly identities: readonly string[];
+  readonly untilMs: number;
 }
 
 export interface ConfigureOptions {
@@ -141,15 +154,24 @@ export interface ConfigureOptions {
   readonly checkpoint?: Checkpoint;
 }
 
-/** Use of the windows that still run. Limits it names and the tree lacks are skipped. */
+/** Use of the windows that still run, and what was learnt. Limits and nodes it names and the tree lacks are skipped. */
 export interface Checkpoint {
   readonly usage: readonly {
     readonly node: NodeName;
     readonly limit: string;
     /** Settled and reserved, in the limit's integer unit. */
     readonly used: number;
-    /** When the running window opened (wall time); null: it does not open at a time, as Sliding ones. */
+    /** When the running window opened (wall time), at the latest; null: not known, or it opens at no time, as Sliding ones. */
     readonly anchorMs: number | null;
+    /** At the earliest, if that is another time. */
+    readonly anchorLoMs?: number;
+  }[];
+  readonly learnt: readonly {
+    readonly node: NodeName;
+    /** Wall time at which the node's rate is as if it had never been used; null: it is. */
+    readonly rateUntilMs: number | null;
+    /** Calls in flight that an adaptive node bears; null: it is not adaptive. */
+    readonly concurrency: number | null;
   }[];
 }
 

@@ -258,8 +258,10 @@ function decodeNode(reply: unknown): NodeSnapshot {
   const [name, inFlight, concurrency, stopped] = [items.text(), items.number(), items.optional(), items.flag()];
   const [queued, frozenUntilMs, breaker] = [items.number(), items.optional(), BREAKERS[items.number()]];
   if (breaker === undefined) throw unexpected(reply);
+  const [rateWaitUs, oldestWaiterMs] = [items.number(), items.optional()];
   const usage = items.rest((each) => decodeUsage(each.any()));
-  return { name, inFlight, concurrency, stopped, queued, frozenUntilMs, breaker, usage };
+  const waiting = { queued, rateWaitUs, oldestWaiterMs };
+  return { name, inFlight, concurrency, stopped, ...waiting, frozenUntilMs, breaker, usage };
 }
 
 function decodeUsage(reply: unknown): UsageSnapshot {
@@ -267,7 +269,9 @@ function decodeUsage(reply: unknown): UsageSnapshot {
   const [limit, resource] = [items.text(), RESOURCES[items.number() - 1]];
   if (resource === undefined) throw unexpected(reply);
   const [amount, used, reserved] = [items.amount(), items.amount(), items.amount()];
-  return { limit, resource, amount, used, reserved, resetsAtMs: items.optional() };
+  const seen = { limit, resource, amount, used, reserved, resetsAtMs: items.optional() };
+  const [loMs, hiMs] = [items.optional(), items.optional()];
+  return loMs === null ? seen : { ...seen, anchor: { loMs, hiMs } };
 }
 
 export function decodeAudit(reply: unknown, key: TreeKey): AuditReport {

@@ -96,24 +96,44 @@ async function untilUsable(server: Redis, signal: AbortSignal): Promise<void> {
   }
 }
 
+/** Of clients with lines beside them: one listener a client, however many engines use it. */
+const beside = new WeakMap<RedisClient, Set<Lines>>();
+
+function closeWith(redis: RedisClient, lines: Lines): void {
+  const known = beside.get(redis);
+  if (known !== undefined) return void known.add(lines);
+  const all = new Set([lines]);
+  beside.set(redis, all);
+  redis.on('end', () => {
+    for (const each of all) each.close();
+    all.clear();
+  });
+}
+
 /** Connections beside those of the client, one a server, opened when they are wanted and closed with the client. */
 export class Lines {
   readonly #lines = new Map<string, Redis>();
+  readonly #redis: RedisClient;
   readonly #clock: Clock;
 
   constructor(redis: RedisClient, clock: Clock) {
+    this.#redis = redis;
     this.#clock = clock;
-    redis.on('end', () => {
-      for (const line of this.#lines.values()) line.disconnect();
-      this.#lines.clear();
-    });
+  }
+
+  close(): void {
+    for (const line of this.#lines.values()) line.disconnect();
+    this.#lines.clear();
   }
 
   /** A connection like `like`, to `address` or to the same server, once it stands. */
   async to(like: Redis, address: string | null): Promise<Redis> {
     const name = address ?? addressOf(like);
     const found = this.#lines.get(name);
-    const line = found && found.status !== 'end' ? found : this.#open(like, name, address);
+    // A line that was opened with an older password may never stand again.
+    const isUsable = found?.status !== 'end' && found?.options.password === like.options.password;
+    if (found && !isUsable) found.disconnect();
+    const line = found && isUsable ? found : this.#open(like, name, address);
     const limit = { ms: COMMAND_TIMEOUT_MS, what: 'another connection to Redis' };
     await withDeadline(this.#clock, limit, (signal) => untilUsable(line, signal));
     return line;
@@ -128,6 +148,7 @@ export class Lines {
     // The client tells of the same errors.
     line.on('error', () => undefined);
     this.#lines.set(name, line);
+    closeWith(this.#redis, this);
     return line;
   }
 }

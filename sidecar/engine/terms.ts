@@ -214,6 +214,15 @@ export interface UsageSnapshot {
   readonly reserved: number;
   /** Null: the window is not open (Anchored) or has no reset (Sliding). */
   readonly resetsAtMs: number | null;
+  /** Of an anchored window that is open. */
+  readonly anchor?: Anchor;
+}
+
+/** Between these (wall time) a window opened (rule N1). */
+export interface Anchor {
+  readonly loMs: number;
+  /** Null: no call that may have opened it was answered yet. */
+  readonly hiMs: number | null;
 }
 
 export interface NodeSnapshot {
@@ -228,6 +237,10 @@ export interface NodeSnapshot {
   /** Closed by the vendor's word, wall time; null: open. */
   readonly frozenUntilMs: number | null;
   readonly breaker: 'Closed' | 'Open' | 'HalfOpen';
+  /** Until its rate is as if it had never been used. */
+  readonly rateWaitUs: number;
+  /** When the call began to wait that has waited longest with this node on its path, wall time; null: none waits. */
+  readonly oldestWaiterMs: number | null;
   readonly usage: readonly UsageSnapshot[];
 }
 

@@ -249,6 +249,7 @@ class Desk implements OpenDesk {
       const snapshot = await snapshots.next(signal).catch(() => null);
       if (snapshot === null) continue;
       this.#turnstile.refresh();
+      this.#sessions.renew(snapshot);
       if (snapshot.binding.drained) this.#endAll(new AppError('unavailable', STOPPED, { transient: false }));
       try {
         // Those that wait in a tree that is theirs no more ask in the new one.

@@ -30,6 +30,8 @@ export interface Lease {
   readonly answeredAtMs: number;
   /** Server time of the grant or of the last beat that found it alive. */
   extendedAtMs: number;
+  /** A claim was asked for: should it expire now, Redis charges it until a settlement says that it was never sent. */
+  claimed: boolean;
   sentAtMs: number | null;
   firstByteAtMs: number | null;
   /** Redis no longer counts it. What runs runs on and is put back; what has not started must not start. */
@@ -51,6 +53,7 @@ export function leaseOf(request: AcquireRequest, grant: Grant, at: { askedMs: nu
     askedAtMs: at.askedMs,
     answeredAtMs: at.answeredMs,
     extendedAtMs: grant.grantedAtMs,
+    claimed: false,
     sentAtMs: null,
     firstByteAtMs: null,
     lost: false,
@@ -70,6 +73,7 @@ export function localLeaseOf(request: AcquireRequest, of: { epoch: number; ttlMs
     askedAtMs: atMs,
     answeredAtMs: atMs,
     extendedAtMs: Number.NEGATIVE_INFINITY,
+    claimed: false,
     sentAtMs: null,
     firstByteAtMs: null,
     lost: false,

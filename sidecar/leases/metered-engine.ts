@@ -14,6 +14,8 @@ export interface OpenEngine extends AsyncDisposable {
   ready(signal: AbortSignal): Promise<void>;
   /** Drops a connection that does not answer; resolves once there is a new one. */
   reconnect(signal: AbortSignal): Promise<void>;
+  /** Logs in with this password from the next connection on; the one that stands stays as it is. */
+  authenticate(password: string): void;
 }
 
 /** Is told whether Redis answers. */

@@ -54,14 +54,23 @@ export class Sessions implements AsyncDisposable {
 
   #of(snapshot: SidecarSnapshot): Open {
     if (this.#current !== null && snapshot === this.#snapshot) return this.#current;
-    const key = JSON.stringify([snapshot.binding.treeKey, snapshot.redis]);
+    const key = keyOf(snapshot);
     if (this.#current?.key !== key) {
       const before = this.#current;
       this.#current = this.#start(key, snapshot);
       if (before !== null) void this.#retire(before);
+    } else {
+      this.renew(snapshot);
     }
     this.#snapshot = snapshot;
     return this.#current;
+  }
+
+  /** A new password for the Redis that is in use: leases and waits stay where they are. */
+  renew(snapshot: SidecarSnapshot): void {
+    const { password } = snapshot.redis;
+    if (this.#current === null || password === null || this.#current.key !== keyOf(snapshot)) return;
+    this.#current.opened.authenticate(password);
   }
 
   all(): readonly TreeSession[] {
@@ -109,4 +118,9 @@ export class Sessions implements AsyncDisposable {
     await open.beating;
     await open.opened[Symbol.asyncDispose]();
   }
+}
+
+/** Which Redis and tree, and as whom; the password may change. */
+function keyOf({ binding, redis: { password, ...redis } }: SidecarSnapshot): string {
+  return JSON.stringify([binding.treeKey, redis, password === null]);
 }

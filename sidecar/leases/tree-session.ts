@@ -17,6 +17,7 @@ import { Outbox } from './outbox.ts';
 import { isAnswer, Pulse } from './pulse.ts';
 import { refOf, Registrar } from './registrar.ts';
 import { StoreWatch } from './store-watch.ts';
+import { NO_AMOUNTS } from './tally.ts';
 import type { WaitingCall } from './terms.ts';
 import type { Answer, Successor, TreeCall } from './tree-call.ts';
 import { momentOf, TreeView } from './tree-view.ts';
@@ -34,6 +35,8 @@ export interface TreeSessionOptions {
 }
 
 export type Ending = Pick<Settlement, 'outcome' | 'actual' | 'holdMs' | 'frozenUntilMs' | 'record'>;
+
+const NEVER_SENT: Ending = { outcome: 'neverSent', actual: NO_AMOUNTS, holdMs: 0, frozenUntilMs: null };
 
 /** A call that comes while the first connection is made waits for it this long. */
 const CONNECT_WAIT_MS = 2000;
@@ -145,6 +148,7 @@ export class TreeSession implements Disposable {
     let decision = decideStart(lease, this.#view.sync, momentOf(clock), rules);
     while (decision === 'claim') {
       const asked = momentOf(clock);
+      lease.claimed = true;
       if (await this.#engine.claim(refOf(lease), { confirm: options.isStrict }, signal)) {
         decision = claimHolds(asked, momentOf(clock), this.#view.ttlMs) ? 'go' : 'claim';
       } else {
@@ -175,6 +179,8 @@ export class TreeSession implements Disposable {
   /** Gives back a lease that never sent anything. Never throws. */
   async cancel(lease: Lease): Promise<void> {
     const { id } = lease.request;
+    // A cancellation refunds nothing of a claimed lease that has expired: it may have been used, for all Redis knows.
+    if (lease.claimed) return void (await this.settle(lease, NEVER_SENT, null));
     this.#leases.delete(id);
     if (lease.isLocal) return this.#watch.tell();
     await this.#outbox.cancel(id);

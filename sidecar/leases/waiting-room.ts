@@ -36,6 +36,13 @@ const SHORTEST_TICK_MS = 2;
 const LINGER_MS = 30_000;
 const RESUBSCRIBE_MS = 1000;
 
+interface Timer {
+  readonly dueMs: number;
+  /** A call of ours is next in line. */
+  readonly isNext: boolean;
+  readonly ended: AbortController;
+}
+
 /** One waiting call; `next` gives what it is told, one after the other. */
 export class Parked implements WaitingCall {
   readonly call: TreeCall;
@@ -65,11 +72,13 @@ export class Parked implements WaitingCall {
 export class WaitingRoom implements Disposable {
   readonly #options: WaitingRoomOptions;
   readonly #parked = new Map<string, Parked>();
+  /** Those of them that are next in line somewhere. */
+  readonly #next = new Set<Parked>();
   readonly #closing = new AbortController();
   /** Of the subscription; null: there is none. */
   #listening: AbortController | null = null;
   #lingering: AbortController | null = null;
-  #timer: AbortController | null = null;
+  #timer: Timer | null = null;
   /** Monotonic moment at which the engine wants to be asked; null: nothing is due by time. */
   #dueMs: number | null = null;
   /** Server time of the answer that said so. */
@@ -95,6 +104,7 @@ export class WaitingRoom implements Disposable {
   enter(call: TreeCall, queued: Queued): Parked {
     const parked = new Parked(call, queued);
     this.#parked.set(parked.id, parked);
+    this.#move(parked, queued);
     if (this.#hasMoved) parked.tell({ kind: 'moved' });
     this.#lingering?.abort();
     this.#lingering = null;
@@ -104,17 +114,16 @@ export class WaitingRoom implements Disposable {
   }
 
   /** Where it stands by now. */
-  place(parked: Parked, { position, etaMs }: WaitingCall): void {
-    parked.position = position;
-    parked.etaMs = etaMs;
+  place(parked: Parked, where: WaitingCall): void {
+    this.#move(parked, where);
     this.#arm();
   }
 
   leave(parked: Parked): void {
     if (this.#parked.get(parked.id) === parked) this.#parked.delete(parked.id);
+    this.#next.delete(parked);
     if (this.#parked.size > 0) return;
-    this.#timer?.abort();
-    this.#timer = null;
+    this.#disarm();
     if (this.#listening !== null) void this.#linger(this.#listening);
   }
 
@@ -151,11 +160,12 @@ export class WaitingRoom implements Disposable {
   heard(asked: Moment, reply: Extract<BeatReply, { kind: 'alive' }>): void {
     for (const { id, ...where } of reply.waiting) {
       const parked = this.#parked.get(id);
-      if (parked !== undefined) this.place(parked, where);
+      if (parked !== undefined) this.#move(parked, where);
     }
     for (const notice of reply.notices) this.take(notice);
     for (const id of reply.lost) this.unsure(id);
     this.schedule(asked, reply);
+    this.#arm();
   }
 
   /** When the engine wants to be asked again, by an answer to what was sent at `asked`. */
@@ -178,26 +188,40 @@ export class WaitingRoom implements Disposable {
     this.#closing.abort();
     this.#listening?.abort();
     this.#lingering?.abort();
-    this.#timer?.abort();
+    this.#disarm();
   }
 
-  #arm(): void {
-    this.#timer?.abort();
+  #move(parked: Parked, { position, etaMs }: WaitingCall): void {
+    parked.position = position;
+    parked.etaMs = etaMs;
+    if (position === 1 && this.#parked.get(parked.id) === parked) this.#next.add(parked);
+    else this.#next.delete(parked);
+  }
+
+  #disarm(): void {
+    this.#timer?.ended.abort();
     this.#timer = null;
-    if (this.#dueMs === null || this.#parked.size === 0 || this.#closing.signal.aborted) return;
-    const timer = new AbortController();
+  }
+
+  /** Costs nothing when the timer is right already: thousands of calls may each bring the same news. */
+  #arm(): void {
+    const isNext = this.#next.size > 0;
+    const dueMs = this.#dueMs;
+    if (this.#timer?.dueMs === dueMs && this.#timer.isNext === isNext) return;
+    this.#disarm();
+    if (dueMs === null || this.#parked.size === 0 || this.#closing.signal.aborted) return;
+    const timer = { dueMs, isNext, ended: new AbortController() };
     this.#timer = timer;
-    const isNext = this.calls().some(({ position }) => position === 1);
     const laterMs = isNext ? 0 : NOT_NEXT_MS * (1 + jitter());
-    const inMs = Math.max(SHORTEST_TICK_MS, this.#dueMs - this.#options.clock.monotonicMs() + laterMs);
-    void this.#options.clock.sleep(inMs, timer.signal).then(
+    const inMs = Math.max(SHORTEST_TICK_MS, dueMs - this.#options.clock.monotonicMs() + laterMs);
+    void this.#options.clock.sleep(inMs, timer.ended.signal).then(
       () => this.#tick(timer),
       () => undefined,
     );
   }
 
   /** One that fails is not repeated: the next beat says when to ask again. */
-  async #tick(timer: AbortController): Promise<void> {
+  async #tick(timer: Timer): Promise<void> {
     if (this.#timer === timer) this.#timer = null;
     const { clock, engine, log } = this.#options;
     const asked = momentOf(clock);

@@ -7,14 +7,19 @@ import { parseGlmAccount } from '#operator/api/v1alpha1/glmaccount.ts';
 import { parseGlmCatalog } from '#operator/api/v1alpha1/glmcatalog.ts';
 import { parseGlmQuota } from '#operator/api/v1alpha1/glmquota.ts';
 import type { Parsed } from '#operator/api/v1alpha1/parse.ts';
-import { CATALOG_STATUS_FIELDS, NODE_STATUS_FIELDS, POOL_STATUS_FIELDS } from '#operator/api/v1alpha1/status.ts';
+import {
+  ACCOUNT_STATUS_FIELDS,
+  CATALOG_STATUS_FIELDS,
+  POOL_STATUS_FIELDS,
+  QUOTA_STATUS_FIELDS,
+} from '#operator/api/v1alpha1/status.ts';
 
 /** CRD YAML is the source of truth; this holds the parsers and the status types of operator/api equal to it. */
 const folder = resolve(import.meta.dirname, '../../crds');
 
 const KINDS: Record<string, { file: string; parse: (input: unknown) => Parsed<unknown>; status?: object }> = {
-  GLMAccount: { file: 'glmaccounts.yaml', parse: parseGlmAccount, status: NODE_STATUS_FIELDS },
-  GLMQuota: { file: 'glmquotas.yaml', parse: parseGlmQuota, status: NODE_STATUS_FIELDS },
+  GLMAccount: { file: 'glmaccounts.yaml', parse: parseGlmAccount, status: ACCOUNT_STATUS_FIELDS },
+  GLMQuota: { file: 'glmquotas.yaml', parse: parseGlmQuota, status: QUOTA_STATUS_FIELDS },
   GLMCatalog: { file: 'glmcatalogs.yaml', parse: parseGlmCatalog, status: CATALOG_STATUS_FIELDS },
   AgentPool: { file: 'agentpools.yaml', parse: parseAgentPool, status: POOL_STATUS_FIELDS },
 };

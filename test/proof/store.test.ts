@@ -102,6 +102,7 @@ fullOnly(
     const anchorMs = (window?.resetsAtMs ?? 0) - FIVE_HOURS_MS;
     const checkpoint: Checkpoint = {
       usage: [{ node: 'account', limit: 'five-hour', used: (window?.used ?? 0) + (window?.reserved ?? 0), anchorMs }],
+      learnt: [],
     };
     await more(stand, 20);
     const since = (await stand.control.report()).accepted + (await stand.flights()) - (window?.used ?? 0);

@@ -131,16 +131,13 @@ export class Agent {
   async #starts(lease: HeldLease, key: string, gone: AbortSignal): Promise<boolean> {
     const { books, party, watch } = this.#options;
     let started = false;
-    let known = true;
     try {
       started = await lease.start(gone);
     } catch (error) {
-      known = false;
       if (gone.aborted) throw error;
     } finally {
       if (!started) {
-        // A claim that arrived and was not answered may have expired since: then the lease was charged.
-        books.note(key, party.name, known ? 'nothing' : 'unknown');
+        books.note(key, party.name, 'nothing');
         watch.dropped(lease.id);
         await lease.cancel();
       }
@@ -157,7 +154,10 @@ export class Agent {
     const tell = (job: () => void): void => party.deliver(job);
     const sent = vendor.send(plan, {
       accepted: () => watch.accepted(call),
-      firstByte: () => tell(() => lease.noteFirstByte()),
+      firstByte: () => {
+        watch.answered(call);
+        tell(() => lease.noteFirstByte());
+      },
       ended: (how) => {
         watch.ended(call);
         if (how === 'refused') tell(() => resolve({ outcome: 'refusedConcurrency', cutByUs: false }));
@@ -166,6 +166,7 @@ export class Agent {
     });
     onSent(call, () => sent.close());
     const cut = (): void => {
+      watch.cut(call);
       sent.close();
       resolve({ outcome: 'brokeMidStream', cutByUs: true });
     };

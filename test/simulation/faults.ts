@@ -1,4 +1,5 @@
 /** What may be done to the parties. A plan is a list of these, made from the seed before the run begins. */
+import type { NodeName } from '#sidecar/engine/tree-terms.ts';
 import type { Direction, Weather } from './link.ts';
 import type { Operator } from './operator.ts';
 import type { Schedule } from './schedule.ts';
@@ -7,6 +8,7 @@ import type { Sidecar } from './sidecar.ts';
 import type { Store } from './store.ts';
 import type { Shape } from './tree.ts';
 import type { Vendor } from './vendor.ts';
+import type { Watch } from './watch.ts';
 
 export interface World {
   readonly schedule: Schedule;
@@ -14,6 +16,7 @@ export interface World {
   readonly sidecars: readonly Sidecar[];
   readonly operator: Operator;
   readonly vendor: Vendor;
+  readonly watch: Watch;
 }
 
 export interface Fault {
@@ -112,6 +115,7 @@ export function step(when: When, index: number | 'redis', byMs: number): Fault {
   return fault(when, target, `set by ${byMs} ms`, (world) => {
     const party = index === 'redis' ? world.store.master.party : at(world, index).party;
     party?.step(byMs);
+    if (index === 'redis') world.watch.stepped(byMs);
   });
 }
 
@@ -129,7 +133,7 @@ export function restart(when: When, lostMs: number): Fault {
   return fault(
     when,
     'redis',
-    `killed, and forgets its last ${lostMs.toFixed(0)} ms`,
+    lostMs === Infinity ? 'killed, and begins with nothing' : `killed, and forgets its last ${lostMs.toFixed(0)} ms`,
     ({ store }) => store.crash(lostMs),
     ({ store }) => store.rise(),
   );
@@ -137,6 +141,17 @@ export function restart(when: When, lostMs: number): Fault {
 
 export function flush(when: When): Fault {
   return fault(when, 'redis', 'loses everything', ({ store }) => store.flush());
+}
+
+/** Its slot of a cluster moves to another server: until it is there, nothing is carried out. */
+export function move(when: When): Fault {
+  return fault(
+    when,
+    'redis',
+    'its slot moves',
+    ({ store }) => void (store.master.refuses = 'TRYAGAIN'),
+    ({ store }) => store.move(),
+  );
 }
 
 export function full(when: When): Fault {
@@ -207,6 +222,11 @@ export function configure(when: When, what: string, change: (shape: Shape) => Sh
   return fault(when, 'tree', what, ({ operator }) => operator.configure(change(operator.shape)));
 }
 
+/** Somebody closes a node for a while. */
+export function freeze(when: When, node: NodeName): Fault {
+  return fault(when, 'tree', `${node} is frozen`, ({ operator }) => operator.freeze(node, when.lastsMs));
+}
+
 export function operatorAway(when: When): Fault {
   return fault(
     when,
@@ -219,7 +239,7 @@ export function operatorAway(when: When): Fault {
 
 export function vendorChanges(when: When, concurrency: number | null, lagMs: number): Fault {
   return fault(when, 'vendor', `allows ${concurrency} in flight, counts ${lagMs} ms longer`, ({ vendor }) => {
-    Object.assign(vendor.hidden, { concurrency, lagMs });
+    vendor.change({ concurrency, lagMs });
   });
 }
 

@@ -2,14 +2,15 @@
 import type { UsageSnapshot } from '#sidecar/engine/terms.ts';
 import { snapshotOf } from './operations.ts';
 import type { Stage } from './run.ts';
-import { DRIFT } from './party.ts';
-import { METER, SLIDING, SLIDING_MS, WINDOW, WINDOW_MS } from './tree.ts';
-import type { CallFact } from './watch.ts';
+import { METER } from './tree.ts';
+import { judgeRates, judgeSliding, judgeWindows } from './windows.ts';
 
 export function judge(stage: Stage): void {
   if (stage.schedule.isHalted) return;
   judgeInFlight(stage);
   judgeWindows(stage);
+  judgeSliding(stage);
+  judgeRates(stage);
   judgeCharges(stage);
   judgeLeftovers(stage);
   judgeRefusals(stage);
@@ -25,56 +26,12 @@ function judgeInFlight({ scenario, watch, violated }: Stage): void {
   }
 }
 
-/** inv-I3: no window of the vendor's, wherever it opened, holds more accepted calls than the limit. */
-function judgeWindows({ scenario, watch, store, operator, violated }: Stage): void {
-  const { forgets = false, clocksJump = false, localStarts } = scenario.promises;
-  const { windowAmount, teamAmount, slidingAmount } = operator.shape;
-  if (clocksJump || localStarts !== undefined) return;
-  const slack = forgets ? store.forgotten.grants.size : 0;
-  const accepted = watch.calls.filter(({ acceptedMs }) => acceptedMs !== null);
-  const amounts = [
-    ['account', windowAmount],
-    ['quota:a/team', windowAmount === null ? null : teamAmount],
-  ] as const;
-  for (const [node, amount] of amounts) {
-    const most = mostInWindows(accepted, node);
-    if (amount !== null && most > amount + slack)
-      violated(`inv-I3 ${WINDOW} of ${node}`, `${most} > ${amount} + ${slack}`);
-  }
-  if (slidingAmount === null) return;
-  // What was granted late in one stretch may be sent early in the next; and it is Redis' clock that measures.
-  const lengthMs = SLIDING_MS * (1 - DRIFT) - watch.longestDelayMs;
-  const most = mostInStretches(
-    accepted.map(({ sentMs }) => sentMs),
-    lengthMs,
-  );
-  if (most > slidingAmount + slack) violated(`inv-I3 ${SLIDING}`, `${most} > ${slidingAmount} + ${slack}`);
-}
-
-/** The vendor's window opens with the first call it accepts, whosever that is. */
-function mostInWindows(accepted: readonly CallFact[], node: string): number {
-  let most = 0;
-  let count = 0;
-  let endMs = -Infinity;
-  for (const call of accepted.toSorted((a, b) => (a.acceptedMs ?? 0) - (b.acceptedMs ?? 0))) {
-    const atMs = call.acceptedMs ?? 0;
-    if (atMs >= endMs) [count, endMs] = [0, atMs + WINDOW_MS];
-    if (call.nodes.includes(node)) count += 1;
-    most = Math.max(most, count);
-  }
-  return most;
-}
-
-function mostInStretches(times: readonly number[], lengthMs: number): number {
-  return Math.max(0, ...times.map((from) => times.filter((atMs) => atMs >= from && atMs < from + lengthMs).length));
-}
-
 /** inv-I5, inv-I7: Redis has charged each grant as its caller said, once. */
 function judgeCharges({ scenario, store, watch, books, violated }: Stage): void {
   const { forgets = false } = scenario.promises;
   const meter = usage(store.master.look(snapshotOf)?.nodes[0]?.usage ?? []);
   const { least, most } = books.bounds(watch.keys);
-  const slack = forgets ? store.forgotten.operations : 0;
+  const slack = forgets ? store.forgotten.operations + store.forgotten.doubled : 0;
   if (meter === null) return violated('inv-I7 the tree is gone', '');
   const { used, reserved } = meter;
   if (reserved !== 0) violated('inv-I7 reserved for nobody', String(reserved));
@@ -98,8 +55,9 @@ function judgeLeftovers({ store, watch, violated }: Stage): void {
 }
 
 function judgeRefusals({ scenario, vendor, violated }: Stage): void {
-  const { refusedPercent } = scenario.promises;
-  if (refusedPercent === undefined) return;
-  const { accepted, refused } = vendor;
-  if (refused * 100 > accepted * refusedPercent) violated('refused too often', `${refused} of ${accepted + refused}`);
+  const promise = scenario.promises.refused;
+  if (promise === undefined) return;
+  const { accepted, refused, changes } = vendor;
+  const most = promise.learning * (1 + changes) + (accepted * promise.percent) / 100;
+  if (refused > most) violated('refused too often', `${refused} > ${most}, ${accepted} were accepted`);
 }

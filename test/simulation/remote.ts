@@ -28,6 +28,14 @@ interface Question {
   readonly fail: (error: Error) => void;
 }
 
+interface Teller<T> {
+  /** Somebody still waits for the answer. */
+  readonly isOpen: () => boolean;
+  readonly confirm: boolean;
+  readonly resolve: (answer: T) => void;
+  readonly reject: (error: Error) => void;
+}
+
 interface Subscriber {
   readonly owner: string;
   readonly take: (push: Push) => void;
@@ -36,6 +44,7 @@ interface Subscriber {
 
 const COMMAND_TIMEOUT_MS = 2000;
 const CONFIRM_WITHIN_MS = 500;
+const TRY_AGAIN_MS = 50;
 
 export class RemoteEngine implements OpenEngine {
   readonly engine: LeaseEngine;
@@ -56,6 +65,9 @@ export class RemoteEngine implements OpenEngine {
     this.engine = this.#port();
   }
 
+  /** Nobody has a password here. */
+  authenticate(): void {}
+
   ready(signal: AbortSignal): Promise<void> {
     return this.#dialer.ready(signal);
   }
@@ -67,6 +79,18 @@ export class RemoteEngine implements OpenEngine {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#dialer[Symbol.dispose]();
     this.#fail('the connection is closed');
+  }
+
+  /** The same, with another face. */
+  wrapped(wrap: (engine: LeaseEngine) => LeaseEngine): OpenEngine {
+    return {
+      engine: wrap(this.engine),
+      // Nobody checks who is at the other end.
+      authenticate: () => undefined,
+      ready: (signal) => this.ready(signal),
+      reconnect: (signal) => this.reconnect(signal),
+      [Symbol.asyncDispose]: () => this[Symbol.asyncDispose](),
+    };
   }
 
   /** Its process has died. */
@@ -117,7 +141,8 @@ export class RemoteEngine implements OpenEngine {
     if (wire === null) throw new AppError('unavailable', 'there is no connection to Redis');
     const { promise, resolve, reject } = Promise.withResolvers<T>();
     const question: Question = {
-      carryOut: (by) => this.#carryOut(by, asked, { confirm, resolve, reject }),
+      carryOut: (by) =>
+        this.#carryOut(by, asked, { isOpen: () => this.#questions.has(question), confirm, resolve, reject }),
       fail: reject,
     };
     this.#questions.add(question);
@@ -146,14 +171,11 @@ export class RemoteEngine implements OpenEngine {
   }
 
   /** At the server. */
-  #carryOut<T>(
-    wire: Wire,
-    asked: Asked<T>,
-    to: { readonly confirm: boolean; readonly resolve: (answer: T) => void; readonly reject: (error: Error) => void },
-  ): void {
+  #carryOut<T>(wire: Wire, asked: Asked<T>, to: Teller<T>): void {
     const { store, trace } = this.#options;
     const { server } = wire;
     const name = `${wire.name} ${asked.name}`;
+    if (server.refuses === 'TRYAGAIN') return this.#askLater(wire, asked, to);
     try {
       if (server.refuses !== null) throw new operations.Refused(server.refuses);
       if (server.isFull && asked.name.startsWith('acquire')) throw new operations.Refused('OOM');
@@ -169,6 +191,14 @@ export class RemoteEngine implements OpenEngine {
       trace.note(server.party.name, `${name} → ${error.message}`);
       wire.reply(() => to.reject(error));
     }
+  }
+
+  /** As `sidecar/engine/route.ts` does while a slot is on its way. */
+  #askLater<T>(wire: Wire, asked: Asked<T>, to: Teller<T>): void {
+    const again = (): void => {
+      if (to.isOpen()) wire.send(() => this.#carryOut(wire, asked, to));
+    };
+    wire.reply(() => void this.#options.party.clock.sleep(TRY_AGAIN_MS).then(again));
   }
 
   #opened(wire: Wire): void {

@@ -1,6 +1,9 @@
 /** One run: a world from a seed, faults by plan, a calm after them, an end, and what the oracles say. */
 import { drawFrom } from '#sidecar/base/ids.ts';
+import { Model } from '#sidecar/engine/model.ts';
+import type { LeaseEngine } from '#sidecar/leases/metered-engine.ts';
 import type { Habits } from './agent.ts';
+import { auditOften } from './audit.ts';
 import { Books } from './books.ts';
 import { judge } from './judge.ts';
 import { inTurn, type Fault } from './faults.ts';
@@ -33,12 +36,10 @@ export interface Promises {
   readonly timesLimit: 1 | 2;
   /** Redis may forget things: then windows and charges may be short of what was forgotten. */
   readonly forgets?: boolean;
-  /** Times of windows do not mean much: somebody sets Redis' clock forward. */
-  readonly clocksJump?: boolean;
   /** Calls may be started without Redis: so many more at a node. */
   readonly localStarts?: number;
-  /** Refusals of the vendor for 100 calls it accepted. */
-  readonly refusedPercent?: number;
+  /** Refusals of the vendor for 100 calls it accepted, and so many each time its limits have to be learnt. */
+  readonly refused?: { readonly percent: number; readonly learning: number };
 }
 
 export interface RunOptions {
@@ -46,6 +47,15 @@ export interface RunOptions {
   /** Places in the plan; null: all of it. */
   readonly only: readonly number[] | null;
   readonly aloud: boolean;
+  /** Breaks something on purpose, to see whether it is noticed. */
+  readonly sabotage?: Sabotage;
+}
+
+export interface Sabotage {
+  /** Of each Redis. */
+  readonly model?: (model: Model) => void;
+  /** Of each sidecar. */
+  readonly engine?: (engine: LeaseEngine) => LeaseEngine;
 }
 
 export interface Violation {
@@ -105,7 +115,7 @@ export async function run(scenario: Scenario, options: RunOptions): Promise<Repo
   process.on('unhandledRejection', onRejection);
   const plan = inTurn(scenario.faults(random.fork('faults'), scenario.sidecars));
   const faults = plan.filter((_, index) => options.only?.includes(index) ?? true);
-  const stage = setUp(scenario, { schedule, trace, random, violated });
+  const stage = setUp(scenario, { schedule, trace, random, violated, sabotage: options.sabotage ?? {} });
   try {
     await play(stage, faults);
   } catch (error) {
@@ -121,9 +131,10 @@ interface Base {
   readonly trace: Trace;
   readonly random: Random;
   readonly violated: (rule: string, numbers: string) => void;
+  readonly sabotage: Sabotage;
 }
 
-function setUp(scenario: Scenario, { schedule, trace, random, violated }: Base): Stage {
+function setUp(scenario: Scenario, { schedule, trace, random, violated, sabotage }: Base): Stage {
   const sidecars: Sidecar[] = [];
   const reachOf = (name: string): Sidecar['reach'] => sidecars.find((each) => each.name === name)!.reach;
   const watch: Watch = new Watch({ schedule, violated, reachOf, servers: () => store.servers });
@@ -132,6 +143,12 @@ function setUp(scenario: Scenario, { schedule, trace, random, violated }: Base):
     trace,
     random: random.fork('store'),
     machine: (name) => machineOf(random.fork(name)),
+    newModel: () => {
+      const model = new Model();
+      sabotage.model?.(model);
+      return model;
+    },
+    onStep: (byMs) => watch.stepped(byMs),
     onGrant: (grant, server) => watch.granted(grant, server),
   });
   const waits = new Waits({ schedule, watch, violated });
@@ -141,10 +158,20 @@ function setUp(scenario: Scenario, { schedule, trace, random, violated }: Base):
   const habits = { ...HABITS, ...scenario.habits?.(random.fork('habits')) };
   const shape = scenario.shape(random.fork('shape'));
   const operator = new Operator(
-    { schedule, store, trace, sidecars, random: random.fork('operator'), binding: scenario.binding ?? {} },
+    {
+      schedule,
+      store,
+      trace,
+      sidecars,
+      random: random.fork('operator'),
+      binding: scenario.binding ?? {},
+      machine: machineOf(random.fork('operator/machine')),
+      onFreeze: (node, untilMs) => watch.closed(node, untilMs),
+    },
     shape,
   );
-  const common = { schedule, store, trace, vendor, watch, books, habits, asks: waits };
+  const wrap = sabotage.engine ?? ((engine: LeaseEngine) => engine);
+  const common = { schedule, store, trace, vendor, watch, books, habits, asks: waits, wrap };
   for (let index = 0; index < scenario.sidecars; index++) {
     const name = `pod-${index + 1}`;
     const own = random.fork(name);
@@ -168,6 +195,7 @@ async function play(stage: Stage, faults: readonly Fault[]): Promise<void> {
   await schedule.runUntil(1);
   for (const sidecar of sidecars) sidecar.boot();
   const isRoomy = hasOnlySlots(operator.shape);
+  auditOften(stage);
   if (isRoomy && faults.length === 0) waits.expectWork(PROMPT_MS.undisturbed);
   for (const each of faults) {
     const { atMs, lastsMs, target, what } = each;

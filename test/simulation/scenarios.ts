@@ -1,8 +1,8 @@
-/** One class of faults each, with what it promises: the tables of what the engine guarantees, row by row. */
+/** What happens to pods, their network and their clocks: one class of faults each, with what it promises. */
 import * as faults from './faults.ts';
 import type { Random } from './random.ts';
 import type { Scenario } from './run.ts';
-import { anyShape, moment, roomyShape, several } from './shapes.ts';
+import { anyShape, instant, moment, roomyShape, several } from './shapes.ts';
 
 const someone = (random: Random, sidecars: number): number => random.int(0, sidecars - 1);
 
@@ -57,20 +57,6 @@ export const longStops: Scenario = {
   promises: { timesLimit: 2 },
 };
 
-export const stalls: Scenario = {
-  sidecars: 3,
-  shape: anyShape,
-  faults: (random) => several(random, 1, 4, () => faults.stall(moment(random, 200, 40_000))),
-  promises: { timesLimit: 1 },
-};
-
-export const restarts: Scenario = {
-  sidecars: 3,
-  shape: anyShape,
-  faults: (random) => several(random, 1, 4, () => faults.restart(moment(random, 50, 8000), 0)),
-  promises: { timesLimit: 1 },
-};
-
 export const cutOffs: Scenario = {
   sidecars: 4,
   shape: anyShape,
@@ -85,14 +71,42 @@ export const cutOffs: Scenario = {
   promises: { timesLimit: 2 },
 };
 
-export const lossyFailOver: Scenario = {
+/** Nobody sets clocks far, but nobody keeps them together either. */
+export const skew: Scenario = {
+  sidecars: 3,
+  shape: anyShape,
+  faults: (random, sidecars) =>
+    several(random, 3, 9, () => {
+      const whose = random.chance(0.4) ? 'redis' : someone(random, sidecars);
+      return faults.step(instant(random), whose, random.pick([-1, 1]) * random.pick([20, 300, 1500]));
+    }),
+  promises: { timesLimit: 1 },
+};
+
+/** Somebody sets a clock by an hour, or by more or less of a window. */
+export const clockSteps: Scenario = {
+  sidecars: 3,
+  shape: anyShape,
+  faults: (random, sidecars) =>
+    several(random, 1, 4, () => {
+      const whose = random.chance(0.6) ? 'redis' : someone(random, sidecars);
+      const byMs = random.pick([-1, 1]) * random.pick([6000, 40_000, 3_600_000]);
+      // A second step within the time that a first one gives to holders is more than is promised.
+      return faults.step({ ...instant(random), lastsMs: 15_000 }, whose, byMs);
+    }),
+  promises: { timesLimit: 1 },
+};
+
+/** Redis answers nobody at some pods, and their quotas let them go on with a share for a while. */
+export const localShares: Scenario = {
   sidecars: 3,
   shape: roomyShape,
-  faults: (random) =>
-    several(random, 1, 2, () => {
-      const lagMs = random.pick([1, 200, 1000, 5000]);
-      const when = moment(random, 500, 8000);
-      return faults.failOver({ ...when, lastsMs: when.lastsMs + lagMs }, { lagMs, silent: random.chance(0.4) });
-    }),
-  promises: { timesLimit: 1, forgets: true },
+  binding: { onStoreFailure: { policy: 'LocalShare', localSharePercent: 50, maxDurationMs: 30_000 } },
+  faults: (random, sidecars) =>
+    several(random, 1, 3, () =>
+      random.chance(0.5)
+        ? faults.stall(moment(random, 2000, 30_000))
+        : faults.cut(moment(random, 2000, 40_000), someone(random, sidecars), ['up', 'down']),
+    ),
+  promises: { timesLimit: 2, localStarts: 3 },
 };

@@ -1,6 +1,6 @@
 /** One Redis: the reference model behind a clock and an identity, with a log of all it did so that it can be put back. */
 import { ENGINE_CONSTANTS } from '#sidecar/engine/constants.ts';
-import { Model } from '#sidecar/engine/model.ts';
+import type { Model } from '#sidecar/engine/model.ts';
 import type { Denied, Grant } from '#sidecar/engine/terms.ts';
 import type { Party } from './party.ts';
 
@@ -33,6 +33,11 @@ export interface Push {
   readonly outcome: Grant | Denied;
 }
 
+export interface ServerOptions {
+  readonly schedule: { readonly nowMs: number };
+  readonly newModel: () => Model;
+}
+
 export class Server {
   readonly party: Party;
   readonly log: Done[] = [];
@@ -48,13 +53,16 @@ export class Server {
   refuses: string | null = null;
   /** It refuses what may need more memory (rule F1). */
   isFull = false;
-  model = new Model();
-  readonly #schedule: { readonly nowMs: number };
+  model: Model;
+  readonly #options: ServerOptions;
+  /** Id → fence of its latest grant that is known outside. */
+  readonly #fences = new Map<string, number>();
 
-  constructor(party: Party, identity: string, schedule: { readonly nowMs: number }) {
+  constructor(party: Party, identity: string, options: ServerOptions) {
     this.party = party;
     this.identity = identity;
-    this.#schedule = schedule;
+    this.#options = options;
+    this.model = options.newModel();
   }
 
   perform<T>({ work, hears, ends = null }: Operation<T>): { readonly answer: T; readonly pushes: readonly Push[] } {
@@ -64,17 +72,19 @@ export class Server {
     model.tree.room.outcomes.clear();
     const answer = work(model);
     const heard = hears?.(answer) ?? [];
-    const done: Done = { us, identity, work, heard, ended: ends, granted: [], atMs: this.#schedule.nowMs };
+    const done: Done = { us, identity, work, heard, ended: ends, granted: [], atMs: this.#options.schedule.nowMs };
     this.log.push(done);
     this.#note(done);
     return { answer, pushes: pushesOf(model) };
   }
 
-  /** The operation done last has granted this. */
-  noteGrant(grant: Grant): void {
+  /** The operation done last has told of this grant. False: it is known. */
+  noteGrant(grant: Grant): boolean {
     const done = this.log.at(-1);
-    done?.granted.push(grant);
-    if (done) this.standsUntilMs.set(grant.id, done.atMs + grant.ttlMs);
+    if (done === undefined || this.#fences.get(grant.id) === grant.fence) return false;
+    done.granted.push(grant);
+    this.#stand(grant, done.atMs);
+    return true;
   }
 
   /** Looks without a trace. */
@@ -85,16 +95,22 @@ export class Server {
 
   /** Takes over what another server had done up to `count`. */
   inherit(log: readonly Done[], count: number): void {
-    this.model = new Model();
+    this.model = this.#options.newModel();
     this.standsUntilMs.clear();
     this.ended.clear();
+    this.#fences.clear();
     this.log.splice(0, Infinity, ...log.slice(0, count));
     for (const done of this.log) {
       set(this.model, done.us, done.identity);
       done.work(this.model);
       this.#note(done);
-      for (const { id, ttlMs } of done.granted) this.standsUntilMs.set(id, done.atMs + ttlMs);
+      for (const grant of done.granted) this.#stand(grant, done.atMs);
     }
+  }
+
+  #stand({ id, fence, ttlMs }: Grant, sinceMs: number): void {
+    this.#fences.set(id, fence);
+    this.standsUntilMs.set(id, sinceMs + ttlMs);
   }
 
   #note({ heard, ended, atMs }: Done): void {

@@ -18,6 +18,8 @@ export function anyShape(random: Random): Shape {
     teamAmount: windowAmount !== null && random.chance(0.5) ? random.int(3, windowAmount) : null,
     slidingAmount: some(random.int(4, 12)),
     intervalMs: some(random.int(200, 1500)),
+    groupConcurrency: null,
+    teamObserves: false,
     childMoved: random.chance(0.3),
   };
 }
@@ -35,10 +37,15 @@ export interface Moment {
 
 /** A moment in the time of faults, and how long a fault of it lasts: short ones are as likely as long ones. */
 export function moment(random: Random, leastMs: number, mostMs: number): Moment {
-  const lastsMs = leastMs * (mostMs / leastMs) ** random.unit();
+  const lastsMs = leastMs === 0 ? 0 : leastMs * (mostMs / leastMs) ** random.unit();
   return { atMs: random.between(FAULTS_MS.from, FAULTS_MS.to), lastsMs };
 }
 
-export function several<T>(random: Random, least: number, most: number, make: () => T): readonly T[] {
-  return Array.from({ length: random.int(least, most) }, make);
+/** Something that is done once and for all. */
+export function instant(random: Random): Moment {
+  return moment(random, 0, 0);
+}
+
+export function several<T>(random: Random, least: number, most: number, make: (index: number) => T): readonly T[] {
+  return Array.from({ length: random.int(least, most) }, (_, index) => make(index));
 }

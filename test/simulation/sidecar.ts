@@ -4,6 +4,7 @@ import type { Log } from '#sidecar/base/log.ts';
 import { createRegistry } from '#sidecar/base/metrics.ts';
 import type { SidecarSnapshot } from '#sidecar/control/terms.ts';
 import { createLeaseDesk, type OpenDesk } from '#sidecar/leases/desk.ts';
+import type { LeaseEngine } from '#sidecar/leases/metered-engine.ts';
 import { createSidecarMetrics } from '#sidecar/leases/metrics.ts';
 import { Agent, type AgentOptions } from './agent.ts';
 import { Link } from './link.ts';
@@ -22,6 +23,8 @@ export interface SidecarOptions extends Omit<AgentOptions, 'desk' | 'party' | 'o
   readonly trace: Trace;
   readonly machine: Machine;
   readonly agents: number;
+  /** What the lease layer talks to; the same, unless a test breaks it. */
+  readonly wrap: (engine: LeaseEngine) => LeaseEngine;
 }
 
 /** Nobody reads them here. */
@@ -62,7 +65,7 @@ export class Sidecar {
   }
 
   boot(): void {
-    const { name, schedule, store, random, trace } = this.#options;
+    const { name, schedule, store, random, trace, wrap } = this.#options;
     const life = `life-${++this.#lives}`;
     const party = new Party(name, schedule, this.#machine);
     const remote: RemoteEngine[] = [];
@@ -71,7 +74,7 @@ export class Sidecar {
       openEngine: () => {
         const opened = new RemoteEngine({ party, link: this.link, store, random: random.fork(`${life}/dial`), trace });
         remote.push(opened);
-        return opened;
+        return opened.wrapped(wrap);
       },
       processId: name,
       clock: party.clock,

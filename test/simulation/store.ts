@@ -1,4 +1,5 @@
 /** Redis as a whole: the master, what its replica has of it, and who is connected to which server. */
+import type { Model } from '#sidecar/engine/model.ts';
 import type { Grant } from '#sidecar/engine/terms.ts';
 import type { Link } from './link.ts';
 import { Party, type Machine } from './party.ts';
@@ -22,6 +23,9 @@ export interface StoreOptions {
   readonly random: Random;
   readonly trace: Trace;
   readonly machine: (name: string) => Machine;
+  readonly newModel: () => Model;
+  /** Told when the tree's clock is set. */
+  readonly onStep: (byMs: number) => void;
   /** Told of each grant once. */
   readonly onGrant: (grant: Grant, server: Server) => void;
 }
@@ -37,14 +41,18 @@ export class Store {
   lagMs = 0.5;
   readonly servers: Server[] = [];
   readonly connections = new Set<Connection>();
-  /** What was done and is forgotten again: by a fail-over, a crash or an operator's mistake. */
-  readonly forgotten = { operations: 0, grants: new Set<string>() };
+  /**
+   * What was done and is forgotten again: by a fail-over, a crash or an operator's mistake. Calls that a checkpoint counts
+   * and that then come back are `doubled`.
+   */
+  readonly forgotten = { operations: 0, grants: new Set<string>(), doubled: 0 };
+  /** True time of the last checkpoint. */
+  #rememberedMs = -Infinity;
   readonly #options: StoreOptions;
   /** True time at which the replica has each operation of the master's log. */
   #ackMs: number[] = [];
   #replicates = true;
   #runs = 0;
-  readonly #fences = new Map<string, number>();
 
   constructor(options: StoreOptions) {
     this.#options = options;
@@ -58,6 +66,7 @@ export class Store {
 
   /** Carries out what has arrived at a server. */
   perform<T>(server: Server, asked: Asked<T>): T {
+    this.#options.trace.mark(server.party.name, asked.name);
     const { answer, pushes } = server.perform(asked);
     if (server === this.master) this.#replicate();
     const told = asked.grants?.(answer) ?? [];
@@ -90,7 +99,8 @@ export class Store {
     master.isDown = true;
     this.#reset(master);
     const kept = master.log.findLastIndex(({ atMs }) => atMs <= nowMs - lostMs) + 1;
-    this.#forget(master, kept);
+    if (kept === 0) this.#forgetAll();
+    else this.#forget(master, kept);
     if (kept < master.log.length) master.inherit(master.log, kept);
     this.#ackMs = master.log.map(() => nowMs);
   }
@@ -101,10 +111,15 @@ export class Store {
     this.master.isDown = false;
   }
 
+  /** Somebody keeps elsewhere what is used by now. */
+  remember(): void {
+    this.#rememberedMs = this.#options.schedule.nowMs;
+  }
+
   /** Everything is deleted. */
   flush(): void {
     const { master } = this;
-    this.#forget(master, 0);
+    this.#forgetAll();
     this.perform(master, { name: 'flushall', work: (model) => model.wipe() });
     master.standsUntilMs.clear();
     master.ended.clear();
@@ -126,9 +141,20 @@ export class Store {
     this.#forget(old, kept);
     this.master = this.#newServer();
     this.master.inherit(old.log, kept);
+    this.#compareClocks(old);
     this.#ackMs = this.master.log.map(() => nowMs);
     this.#replicates = true;
     return old;
+  }
+
+  /** All it has moves to another server, which answers from now on. */
+  move(): void {
+    const old = this.master;
+    this.master = this.#newServer();
+    this.master.inherit(old.log, old.log.length);
+    this.#compareClocks(old);
+    this.#ackMs = this.master.log.map(() => this.#options.schedule.nowMs);
+    this.demote(old);
   }
 
   /** An old master becomes a replica: whoever is still connected is cut. */
@@ -137,10 +163,16 @@ export class Store {
     this.#reset(server);
   }
 
+  /** To the tree, another server's clock is its own, set anew. */
+  #compareClocks(old: Server): void {
+    this.#options.onStep(this.master.party.wallMs - old.party.wallMs);
+  }
+
   #newServer(): Server {
     const { schedule, machine } = this.#options;
     const name = `redis-${this.servers.length + 1}`;
-    const server = new Server(new Party(name, schedule, machine(name)), this.#newIdentity(), schedule);
+    const party = new Party(name, schedule, machine(name));
+    const server = new Server(party, this.#newIdentity(), { schedule, newModel: this.#options.newModel });
     this.servers.push(server);
     return server;
   }
@@ -155,6 +187,13 @@ export class Store {
     this.#ackMs.push(Math.max(this.#ackMs.at(-1) ?? 0, atMs));
   }
 
+  /** What a checkpoint knows comes back. */
+  #forgetAll(): void {
+    const { master } = this;
+    this.forgotten.doubled += master.model.tree.leases.live.length;
+    this.#forget(master, master.log.findLastIndex(({ atMs }) => atMs <= this.#rememberedMs) + 1);
+  }
+
   #forget(server: Server, kept: number): void {
     const lost = server.log.slice(kept);
     this.forgotten.operations += lost.length;
@@ -163,10 +202,7 @@ export class Store {
   }
 
   #note(server: Server, grant: Grant): void {
-    if (this.#fences.get(grant.id) === grant.fence) return;
-    this.#fences.set(grant.id, grant.fence);
-    server.noteGrant(grant);
-    this.#options.onGrant(grant, server);
+    if (server.noteGrant(grant)) this.#options.onGrant(grant, server);
   }
 
   #push(server: Server, push: Push): void {

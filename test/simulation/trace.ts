@@ -1,4 +1,5 @@
 /** What happened, for whoever has to understand a failed run. */
+import { createHash } from 'node:crypto';
 
 export interface Note {
   readonly atMs: number;
@@ -14,6 +15,7 @@ export class Trace {
   readonly #aloud: boolean;
   readonly #notes: Note[] = [];
   readonly #faults: Note[] = [];
+  readonly #sum = createHash('sha256');
 
   /** `aloud`: everything is printed as it happens. */
   constructor(clock: { readonly nowMs: number }, aloud: boolean) {
@@ -27,9 +29,20 @@ export class Trace {
 
   note(who: string, what: string): void {
     const note = { atMs: this.#clock.nowMs, who, what };
+    this.mark(who, what);
     this.#notes.push(note);
     if (this.#notes.length > 4 * TOLD) this.#notes.splice(0, 2 * TOLD);
     if (this.#aloud) console.log(textOf(note));
+  }
+
+  /** Happened, and is not worth telling: it counts for `digest` only. */
+  mark(who: string, what: string): void {
+    this.#sum.update(`${this.#clock.nowMs} ${who} ${what}\n`);
+  }
+
+  /** The same for two runs in which the same happened at the same times. */
+  digest(): string {
+    return this.#sum.copy().digest('hex');
   }
 
   /** Something that is done to the parties. */

@@ -22,33 +22,43 @@ export interface Shape {
   /** Requests in any stretch of SLIDING_MS. */
   readonly slidingAmount: number | null;
   readonly intervalMs: number | null;
+  /** Of `quota:all/group`, which stands between the account and the others; null: it is not there. */
+  readonly groupConcurrency: number | null;
+  /** The limits of `quota:a/team` are only watched. */
+  readonly teamObserves: boolean;
   /** `quota:a/child` hangs under the account, not under the team. */
   readonly childMoved: boolean;
 }
 
 export const WINDOW_MS = 30_000;
 export const SLIDING_MS = 12_000;
+/** Calls at once, if none came for long. */
+export const BURST = 2;
 export const WINDOW = 'five-hour';
 export const SLIDING = 'per-minute';
 /** Counts everything, for ever. */
 export const METER = 'meter';
+const GROUP = 'quota:all/group';
 const EPOCH_MS = 10 ** 12;
 
 export function treeFor(shape: Shape): TreeConfig {
   const { concurrency, modelConcurrency, teamConcurrency, adaptive, intervalMs } = shape;
   const learning = adaptive ? { min: 1, start: 1 } : null;
-  const rate = intervalMs === null ? null : { intervalUs: intervalMs * 1000, burst: 2 };
+  const rate = intervalMs === null ? null : { intervalUs: intervalMs * 1000, burst: BURST };
   const models = [...MODELS, 'other'].map((name) =>
     node(`model:${name}`, 'account', {
       concurrency: modelConcurrency ?? (adaptive ? concurrency : null),
       adaptive: learning,
     }),
   );
+  const top = shape.groupConcurrency === null ? 'account' : GROUP;
+  const team = { concurrency: teamConcurrency, limits: teamLimits(shape), observe: shape.teamObserves };
   return treeOf([
     node('account', null, { concurrency, rate, limits: accountLimits(shape) }),
-    node('quota:a/team', 'account', { concurrency: teamConcurrency, limits: teamLimits(shape) }),
-    node('quota:a/child', shape.childMoved ? 'account' : 'quota:a/team'),
-    node('quota:b/team', 'account', { weight: 2 }),
+    ...(top === GROUP ? [node(GROUP, 'account', { concurrency: shape.groupConcurrency })] : []),
+    node('quota:a/team', top, team),
+    node('quota:a/child', shape.childMoved ? top : 'quota:a/team'),
+    node('quota:b/team', top, { weight: 2 }),
     ...models,
   ]);
 }

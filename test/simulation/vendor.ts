@@ -39,6 +39,8 @@ export class Vendor {
   readonly hidden: HiddenLimits = { concurrency: null, lagMs: 0 };
   accepted = 0;
   refused = 0;
+  /** How often its limits have changed. */
+  changes = 0;
   readonly #schedule: Schedule;
   readonly #random: Random;
   readonly #counted = new Set<Counted>();
@@ -46,6 +48,11 @@ export class Vendor {
   constructor(schedule: Schedule, random: Random) {
     this.#schedule = schedule;
     this.#random = random;
+  }
+
+  change(hidden: HiddenLimits): void {
+    Object.assign(this.hidden, hidden);
+    this.changes += 1;
   }
 
   send({ model, firstByteMs, lastByteMs }: CallPlan, events: VendorEvents): Sent {

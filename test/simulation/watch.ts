@@ -31,6 +31,9 @@ export interface CallFact {
   readonly nodes: readonly string[];
   readonly sentMs: number;
   acceptedMs: number | null;
+  firstByteMs: number | null;
+  /** When it was answered to the end, or cut. */
+  endedMs: number | null;
 }
 
 export interface WatchOptions {
@@ -40,6 +43,9 @@ export interface WatchOptions {
   readonly violated: (rule: string, numbers: string) => void;
 }
 
+const UNANSWERED = { acceptedMs: null, firstByteMs: null, endedMs: null };
+/** What is left of the guard of windows when the vendor counts a cut call for as long as it may. */
+const HARMLESS_MS = 200;
 /** A lifetime and what a call may take to be carried out. */
 const LOOK_BACK_MS = 18_000;
 
@@ -53,11 +59,15 @@ export class Watch {
   /** Id → its latest grant, and all there were. */
   readonly grants = new Map<string, GrantFact>();
   readonly keys = new Set<string>();
+  /** When Redis' clock was set, and by how much. */
+  readonly steps: { readonly atMs: number; readonly byMs: number }[] = [];
   lastGrantMs = 0;
   longestDelayMs = 0;
   readonly #options: WatchOptions;
   /** Granted, and not over as far as is known. */
   readonly #open = new Set<GrantFact>();
+  /** Frozen nodes, and until when. */
+  readonly #closedUntilMs = new Map<string, number>();
   #order = 0;
 
   constructor(options: WatchOptions) {
@@ -74,13 +84,27 @@ export class Watch {
     const sidecar = request.owner.slice(0, request.owner.indexOf('/'));
     const path = pathIn(nodes, request.leaf, request.model);
     const fact = { id, fence, sidecar, order: ++this.#order, atMs: schedule.nowMs, path, excused, sentMs: null };
-    for (const { name, concurrency } of path) {
-      if (concurrency !== null) this.limits.set(name, Math.max(this.limits.get(name) ?? 0, concurrency));
-    }
+    for (const node of path) this.#noteLimit(node);
+    const closed = path.find(({ name }) => schedule.nowMs < (this.#closedUntilMs.get(name) ?? 0));
+    if (closed !== undefined) violated('granted at a node that is frozen', `${id} at ${closed.name}`);
     this.grants.set(id, fact);
     this.keys.add(keyOf(fact));
     this.#open.add(fact);
     this.lastGrantMs = schedule.nowMs;
+  }
+
+  /** From now on nothing may be granted there, until then. */
+  closed(node: string, untilMs: number): void {
+    this.#closedUntilMs.set(node, untilMs);
+  }
+
+  stepped(byMs: number): void {
+    if (Math.abs(byMs) > HARMLESS_MS) this.steps.push({ atMs: this.#options.schedule.nowMs, byMs });
+  }
+
+  #noteLimit({ name, concurrency, observe }: NodeConfig): void {
+    const most = observe ? Infinity : (concurrency ?? Infinity);
+    this.limits.set(name, Math.max(this.limits.get(name) ?? 0, most));
   }
 
   /** Its first byte goes out. `nodes`: where it is counted if no grant says so. */
@@ -89,7 +113,7 @@ export class Watch {
     const { nowMs } = schedule;
     const grant = this.grants.get(id) ?? null;
     const nodes = grant?.path.map(({ name }) => name) ?? of.nodes;
-    const call: CallFact = { sidecar: of.sidecar, grant, nodes, sentMs: nowMs, acceptedMs: null };
+    const call: CallFact = { sidecar: of.sidecar, grant, nodes, sentMs: nowMs, ...UNANSWERED };
     this.calls.push(call);
     this.running.add(call);
     for (const node of nodes) this.most.set(node, Math.max(this.most.get(node) ?? 0, this.inFlight(node)));
@@ -113,6 +137,15 @@ export class Watch {
     call.acceptedMs = this.#options.schedule.nowMs;
   }
 
+  answered(call: CallFact): void {
+    call.firstByteMs = this.#options.schedule.nowMs;
+  }
+
+  /** Its caller hears no more of it; the vendor may go on for a while. */
+  cut(call: CallFact): void {
+    call.endedMs ??= this.#options.schedule.nowMs;
+  }
+
   /** What its process was granted and has not sent will never be. */
   died(sidecar: string): void {
     for (const grant of this.#open) if (grant.sidecar === sidecar && grant.sentMs === null) this.#open.delete(grant);
@@ -120,6 +153,7 @@ export class Watch {
 
   /** The vendor counts it no longer. */
   ended(call: CallFact): void {
+    this.cut(call);
     this.running.delete(call);
     if (call.grant !== null) this.#open.delete(call.grant);
   }

@@ -9,6 +9,8 @@ export interface TestCluster extends Topology {
   ownerOf(key: string): Promise<TestRedis>;
   /** Begins to move the slot of a key to another master. */
   migrate(key: string, target: TestRedis): Promise<Migration>;
+  /** Gives all slots of a master, which hold nothing, to another one; every server knows it then. */
+  empty(server: TestRedis): Promise<void>;
 }
 
 /** A slot on the move: until `finish`, both servers know of it and redirect. */
@@ -49,6 +51,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<TestCl
       slotOf: (key) => cluster.slotOf(key),
       ownerOf: async (key) => cluster.ownerOf(await cluster.slotOf(key)),
       migrate: (key, target) => cluster.migrate(key, target),
+      empty: (server) => cluster.empty(server),
     };
   });
 }
@@ -141,6 +144,26 @@ class Slots {
       if (ranges.some(([from, to, master]) => from <= slot && slot <= to && master[2] === id)) return server;
     }
     throw new Error(`nobody owns slot ${slot}`);
+  }
+
+  async empty(server: TestRedis): Promise<void> {
+    const id = await adminOf(this.#admins, server).call('CLUSTER', 'MYID');
+    const slots = async (admin: Redis) =>
+      ((await admin.call('CLUSTER', 'SLOTS')) as [number, number, [string, number, string]][]).filter(
+        ([, , master]) => master[2] === id,
+      );
+    const ranges = (await slots(adminOf(this.#admins, server))).flatMap(([from, to]) => [from, to]);
+    const heir = Array.from(this.#admins.keys()).find((each) => each !== server);
+    if (!heir) throw new Error('a cluster of one');
+    for (const admin of this.#admins.values()) await admin.call('CLUSTER', 'DELSLOTSRANGE', ...ranges);
+    await adminOf(this.#admins, heir).call('CLUSTER', 'ADDSLOTSRANGE', ...ranges);
+    await adminOf(this.#admins, heir).call('CLUSTER', 'BUMPEPOCH');
+    const isWhole = async (admin: Redis): Promise<boolean> =>
+      String(await admin.call('CLUSTER', 'INFO')).includes('cluster_slots_assigned:16384');
+    await eventually(
+      async () => (await Promise.all(Array.from(this.#admins.values(), isWhole))).every(Boolean),
+      'every server knows the new owner',
+    );
   }
 
   async migrate(key: string, target: TestRedis): Promise<Migration> {

@@ -13,3 +13,13 @@ export const ANNOTATION_CONCURRENCY = 'glmquota.io/concurrency';
  * name; each value is acted on once.
  */
 export const ANNOTATION_RESET = 'glmquota.io/reset-window';
+/**
+ * Annotation of a GLMAccount: RFC 3339 time until which the slot of its tree may move between the masters of the Redis
+ * Cluster; each value is acted on once.
+ */
+export const ANNOTATION_MOVE = 'glmquota.io/planned-move';
+/**
+ * Annotation of a GLMAccount: each new value, usually the time, gives its sidecars another password at Redis. Also written
+ * by the operator, when the configuration in Redis was not the one it had written.
+ */
+export const ANNOTATION_ROTATE = 'glmquota.io/rotate-redis-user';

@@ -51,6 +51,10 @@ export interface ConcurrencyStatus {
   readonly inFlight: number;
   /** Calls that wait with this node on their path. */
   readonly queued: number;
+  /** RFC 3339: when the call began to wait that has waited longest; absent while none waits. */
+  readonly oldestWait?: string;
+  /** RFC 3339: when `limit` last changed; absent: it never did. */
+  readonly lastChange?: string;
   /** On accounts: every model with calls in flight or waiting, or with a breaker that is not closed. */
   readonly models?: readonly ModelConcurrency[];
 }
@@ -60,6 +64,15 @@ export interface ResetStatus {
   /** The annotation's value. */
   readonly request: string;
   readonly result: 'Done' | 'NoSuchLimit' | 'Malformed' | 'Outdated';
+  /** RFC 3339. */
+  readonly at: string;
+}
+
+/** What became of the annotation `glmquota.io/planned-move`. */
+export interface MoveStatus {
+  /** The annotation's value. */
+  readonly request: string;
+  readonly result: 'Declared' | 'NoCluster' | 'Malformed' | 'Outdated' | 'TooFar';
   /** RFC 3339. */
   readonly at: string;
 }
@@ -78,6 +91,8 @@ export interface NodeStatus {
   /** RFC 3339: when that limit may admit again, if it is known. */
   readonly until?: string;
   readonly reset?: ResetStatus;
+  /** On accounts. */
+  readonly plannedMove?: MoveStatus;
   /** `<leaseCreatedMs>.<transitions>.<generation>` of the tree in Redis. */
   readonly revision?: string;
 }
@@ -111,8 +126,8 @@ type Field<Path extends string, T> = T extends Scalar
 /** Dotted paths of every field of a type, `[]` after a list. */
 type Paths<T> = Join<'', T>;
 
-/** Every field of the status of accounts and quotas; the compiler holds this equal to the type. */
-export const NODE_STATUS_FIELDS: Readonly<Record<Paths<NodeStatus>, true>> = {
+/** Every field of the status of quotas; the compiler holds this equal to the type. */
+export const QUOTA_STATUS_FIELDS: Readonly<Record<Paths<Omit<NodeStatus, 'plannedMove'>>, true>> = {
   observedGeneration: true,
   conditions: true,
   'conditions[].type': true,
@@ -140,6 +155,8 @@ export const NODE_STATUS_FIELDS: Readonly<Record<Paths<NodeStatus>, true>> = {
   'concurrency.limit': true,
   'concurrency.inFlight': true,
   'concurrency.queued': true,
+  'concurrency.oldestWait': true,
+  'concurrency.lastChange': true,
   'concurrency.models': true,
   'concurrency.models[].name': true,
   'concurrency.models[].limit': true,
@@ -153,6 +170,15 @@ export const NODE_STATUS_FIELDS: Readonly<Record<Paths<NodeStatus>, true>> = {
   'reset.result': true,
   'reset.at': true,
   revision: true,
+};
+
+/** Every field of the status of accounts. */
+export const ACCOUNT_STATUS_FIELDS: Readonly<Record<Paths<NodeStatus>, true>> = {
+  ...QUOTA_STATUS_FIELDS,
+  plannedMove: true,
+  'plannedMove.request': true,
+  'plannedMove.result': true,
+  'plannedMove.at': true,
 };
 
 /** Every field of the status of pools. */

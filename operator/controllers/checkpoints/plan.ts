@@ -2,9 +2,10 @@
  * What is kept of a tree's counters outside Redis (rule F3), when it is worth a write, and what of it still holds when
  * Redis has lost its memory. Pure.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { describeWindow } from '../../trees/windows.ts';
 import type { Checkpoint } from '../../../sidecar/engine/port.ts';
-import type { TreeSnapshot } from '../../../sidecar/engine/terms.ts';
+import type { Anchor, TreeSnapshot } from '../../../sidecar/engine/terms.ts';
 import type { LimitConfig, NodeName, TreeConfig, Window } from '../../../sidecar/engine/tree-terms.ts';
 
 export interface StoredUsage {
@@ -16,36 +17,55 @@ export interface StoredUsage {
   readonly used: number;
   /** Wall time; null: not open, or without a reset (Sliding). */
   readonly resetsAtMs: number | null;
+  /** Of an anchored window; older checkpoints lack it. */
+  readonly anchor?: Anchor;
 }
 
 export interface StoredCheckpoint {
   readonly savedAtMs: number;
   readonly epoch: number;
   readonly usage: readonly StoredUsage[];
+  /** Absent in those of earlier releases. */
+  readonly learnt?: Checkpoint['learnt'];
 }
 
 /** Growth of a limit's use by this part of its amount is written at once: it bounds what a total loss forgets. */
 const STEP_PERCENT = 1;
 const REST_MS = 30_000;
+/** A rate that is used up to the same moment, as far as two clocks that are read in whole milliseconds can tell. */
+const SAME_MOMENT_MS = 5;
 
 /** What is used in the tree now; limits nothing was used of are left out. */
 export function takeCheckpoint(tree: TreeConfig, snapshot: TreeSnapshot, nowMs: number): StoredCheckpoint {
   const limits = limitsOf(tree);
   const usage = snapshot.nodes.flatMap(({ name: node, usage: all }) =>
-    all.flatMap(({ limit, used, reserved, resetsAtMs }): StoredUsage[] => {
+    all.flatMap(({ limit, used, reserved, resetsAtMs, anchor }): StoredUsage[] => {
       const config = limits.get(`${node}|${limit}`);
       if (config === undefined || used + reserved === 0) return [];
-      return [{ node, limit, identity: identityOf(config), used: used + reserved, resetsAtMs }];
+      const seen = { node, limit, identity: identityOf(config), used: used + reserved, resetsAtMs };
+      return [anchor === undefined ? seen : { ...seen, anchor }];
     }),
   );
-  return { savedAtMs: nowMs, epoch: snapshot.epoch, usage };
+  return { savedAtMs: nowMs, epoch: snapshot.epoch, usage, learnt: learntOf(tree, snapshot) };
+}
+
+/** Nodes that stand as a new tree would have them are left out. */
+function learntOf({ nodes }: TreeConfig, { nodes: counted, serverNowMs }: TreeSnapshot): Checkpoint['learnt'] {
+  const states = new Map(counted.map((each) => [each.name, each]));
+  return nodes.flatMap(({ name: node, adaptive, rate }) => {
+    const state = states.get(node);
+    const concurrency = adaptive && state?.concurrency !== adaptive.start ? (state?.concurrency ?? null) : null;
+    const waitMs = rate ? Math.ceil((state?.rateWaitUs ?? 0) / 1000) : 0;
+    const rateUntilMs = waitMs > 0 ? serverNowMs + waitMs : null;
+    return concurrency === null && rateUntilMs === null ? [] : [{ node, rateUntilMs, concurrency }];
+  });
 }
 
 /** Whether `next` is to be written; `last`: what is stored, null when nothing is. */
 export function isDue(last: StoredCheckpoint | null, next: StoredCheckpoint, tree: TreeConfig): boolean {
-  if (last === null) return next.usage.length > 0;
+  if (last === null) return next.usage.length + (next.learnt ?? []).length > 0;
   const differing = differences(last, next);
-  if (differing.length === 0) return false;
+  if (differing.length === 0 && !hasLearnt(last, next)) return false;
   if (next.savedAtMs - last.savedAtMs >= REST_MS || next.savedAtMs < last.savedAtMs) return true;
   const limits = limitsOf(tree);
   return differing.some(({ before, after }) => isStep(before, after, limits.get(`${after.node}|${after.limit}`)));
@@ -61,12 +81,22 @@ function differences(last: StoredCheckpoint, next: StoredCheckpoint): readonly D
   const grown = next.usage.flatMap((after): Difference[] => {
     const before = known.get(`${after.node}|${after.limit}`);
     known.delete(`${after.node}|${after.limit}`);
-    const isSame = before?.used === after.used && before.resetsAtMs === after.resetsAtMs;
+    const isOpenedAlike = before?.anchor?.loMs === after.anchor?.loMs && before?.anchor?.hiMs === after.anchor?.hiMs;
+    const isSame = before?.used === after.used && before.resetsAtMs === after.resetsAtMs && isOpenedAlike;
     return isSame && before.identity === after.identity ? [] : [{ before, after }];
   });
   // Windows that ended since: what is stored of them is filtered by their reset when it is read.
   const ended = [...known.values()].map((before): Difference => ({ before, after: { ...before, used: 0 } }));
   return [...grown, ...ended];
+}
+
+/** That a rate's wait has passed is told by the clock. */
+function hasLearnt({ learnt: last = [] }: StoredCheckpoint, { learnt: next = [] }: StoredCheckpoint): boolean {
+  const concurrencies = (all: Checkpoint['learnt']): unknown =>
+    all.flatMap(({ node, concurrency }) => (concurrency === null ? [] : [[node, concurrency]]));
+  if (!isDeepStrictEqual(concurrencies(last), concurrencies(next))) return true;
+  const before = new Map(last.map(({ node, rateUntilMs }) => [node, rateUntilMs ?? 0]));
+  return next.some(({ node, rateUntilMs }) => (rateUntilMs ?? 0) > (before.get(node) ?? 0) + SAME_MOMENT_MS);
 }
 
 /** Only growth is urgent: who forgets that something became free again is merely careful. */
@@ -77,14 +107,23 @@ function isStep(before: StoredUsage | undefined, after: StoredUsage, limit: Limi
 }
 
 /** What still counts at `nowMs` of what was stored, for limits that are the same as then. */
-export function restorable({ usage, savedAtMs }: StoredCheckpoint, tree: TreeConfig, nowMs: number): Checkpoint {
+export function restorable(stored: StoredCheckpoint, tree: TreeConfig, nowMs: number): Checkpoint {
+  const { usage, savedAtMs, learnt = [] } = stored;
   const limits = limitsOf(tree);
+  const nodes = new Set(tree.nodes.map(({ name }) => name));
   return {
-    usage: usage.flatMap(({ node, limit, identity, used, resetsAtMs }) => {
+    learnt: learnt.flatMap((each) => {
+      const rateUntilMs = each.rateUntilMs !== null && each.rateUntilMs > nowMs ? each.rateUntilMs : null;
+      const isEmpty = rateUntilMs === null && each.concurrency === null;
+      return isEmpty || !nodes.has(each.node) ? [] : [{ ...each, rateUntilMs }];
+    }),
+    usage: usage.flatMap(({ node, limit, identity, used, resetsAtMs, anchor }) => {
       const config = limits.get(`${node}|${limit}`);
       if (config === undefined || identityOf(config) !== identity) return [];
-      const endsAtMs = resetsAtMs ?? savedAtMs + spanOf(config.window);
-      if (endsAtMs <= nowMs) return [];
+      // One that had not surely opened yet may have done so at any time until it was looked at.
+      const endsAtMs = anchor?.hiMs === null ? null : resetsAtMs;
+      if ((endsAtMs ?? savedAtMs + spanOf(config.window)) <= nowMs) return [];
+      if (anchor !== undefined) return [{ node, limit, used, anchorMs: anchor.hiMs, anchorLoMs: anchor.loMs }];
       return [{ node, limit, used, anchorMs: resetsAtMs === null ? null : anchorOf(config.window, resetsAtMs) }];
     }),
   };

@@ -8,6 +8,7 @@ import type { GlmAccount } from '../../api/v1alpha1/glmaccount.ts';
 import type { NodeReports } from '../node-status/reports.ts';
 import { isCurrent, type SyncBoard, type SyncState } from '../node-status/sync-state.ts';
 import { type Observed, SECRETS } from '../world/kinds.ts';
+import type { PlannedMoves } from './planned-moves.ts';
 import type { TreeHashes } from '../world/tree-hashes.ts';
 import type { World } from '../world/world.ts';
 
@@ -17,6 +18,7 @@ export interface AccountStatusOptions {
   readonly hashes: TreeHashes;
   readonly accounts: { get(key: string): Observed<GlmAccount> | undefined };
   readonly reports: NodeReports;
+  readonly moves: PlannedMoves;
   readonly client: Pick<KubeClient, 'get'>;
 }
 
@@ -35,15 +37,17 @@ export class AccountStatus {
 
   /** `id`: the account as `namespace/name`. Does nothing while the tree is on its way: the board tells when it is there. */
   async reconcile(id: string, signal: AbortSignal): Promise<Outcome> {
-    const { reports, world } = this.#options;
+    const { reports, world, moves } = this.#options;
     const gathered = this.#gather(id);
     if (gathered === null) return DONE;
     const { target, compiled, sync } = gathered;
-    const { overcommitted, effective, tree } = compiled;
+    const { overcommitted, effective, tree, treeKey } = compiled;
     const verdict = await this.#explain(target, compiled.verdict, signal);
     const generation = world.generationOf('GLMAccount', id);
     const path = tree === null ? [] : [ACCOUNT_NODE];
-    return reports.report(target, { generation, verdict, overcommitted, effective, sync, path, tree }, signal);
+    const plannedMove = sync.kind === 'applied' ? await moves.apply(target, treeKey, signal) : moves.last(target);
+    const facts = { generation, verdict, overcommitted, effective, sync, path, tree, plannedMove };
+    return reports.report(target, facts, signal);
   }
 
   /** Only Secrets of the credential type are cached; one of another type under that name deserves another word. */

@@ -19,6 +19,8 @@ export interface UpkeepOptions {
   readonly engine: Pick<AdminEngine, 'config' | 'configure' | 'audit' | 'hashOf'>;
   readonly hashes: TreeHashes;
   readonly recorder: Pick<EventRecorder, 'record'>;
+  /** Gives the account's sidecars another password at Redis. */
+  readonly rotate: (account: TreeConfig['account'], signal: AbortSignal) => Promise<void>;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: TreeMetrics;
@@ -55,6 +57,8 @@ export class Upkeep {
   async #compare(tree: TreeConfig, revision: Revision, signal: AbortSignal): Promise<void> {
     const { engine, metrics, log } = this.#options;
     if (await this.#isOurs(tree, signal)) return;
+    // First: were it to fail once the record is repaired, nobody would try it again.
+    await this.#options.rotate(tree.account, signal);
     const reply = await engine.configure(tree, revision, {}, signal);
     if (reply.kind !== 'applied') return;
     metrics.repairs.inc();
@@ -63,7 +67,7 @@ export class Upkeep {
       type: 'Warning',
       reason: 'ConfigRepaired',
       action: 'Compare',
-      note: 'the configuration in Redis was not the one the operator wrote; it was written again. Whoever may write it there is not one of our sidecars',
+      note: "the configuration in Redis was not the one the operator wrote; it was written again, and the account's sidecars get another password. Whoever may write it there is not one of our sidecars",
     });
   }
 

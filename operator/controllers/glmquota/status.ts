@@ -41,7 +41,8 @@ export class QuotaStatus {
     const { verdict, overcommitted, effective, path } = compiled;
     const generation = world.generationOf('GLMQuota', id);
     const tree = this.#treeOf(compiled);
-    return reports.report(target, { generation, verdict, overcommitted, effective, sync, path, tree }, signal);
+    const facts = { generation, verdict, overcommitted, effective, sync, path, tree, plannedMove: null };
+    return reports.report(target, facts, signal);
   }
 
   /** The quotas that wait for a change of this account's tree, once. */

@@ -35,11 +35,11 @@ function withoutRevision({ revision: _revision, ...rest }: Partial<NodeStatus>):
 
 /** What changes because somebody changed something. */
 function settledPart(status: Partial<NodeStatus>): unknown {
-  const { observedGeneration, effective, reset } = status;
+  const { observedGeneration, effective, reset, plannedMove } = status;
   // Messages may quote what changes by itself, such as the words of a failed connection.
   const conditions = (status.conditions ?? []).map((each) => [each.type, each.status, each.reason]);
   const isStopped = status.blockedBy?.endsWith('/stop') ?? false;
-  return { observedGeneration, conditions, effective, reset, isStopped };
+  return { observedGeneration, conditions, effective, reset, plannedMove, isStopped };
 }
 
 function isSignificant(before: Partial<NodeStatus>, wanted: NodeStatus, thresholds: readonly number[]): boolean {

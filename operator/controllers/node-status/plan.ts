@@ -1,5 +1,5 @@
 /** The status of an account or a quota, from facts alone. */
-import type { EffectiveLimit, NodeStatus, ResetStatus } from '../../api/v1alpha1/status.ts';
+import type { EffectiveLimit, MoveStatus, NodeStatus, ResetStatus } from '../../api/v1alpha1/status.ts';
 import { type Condition, nextConditions } from '../../runtime/conditions.ts';
 import { secondTime } from '../../runtime/timestamps.ts';
 import type { NodeSnapshot, TreeSnapshot } from '../../../sidecar/engine/terms.ts';
@@ -19,18 +19,28 @@ export interface NodeFacts extends ConditionFacts {
   readonly tree: TreeConfig | null;
   /** What became of the last reset that was asked for; null: none was. */
   readonly reset: ResetStatus | null;
+  /** What became of the last move that was declared; null: none was. */
+  readonly plannedMove: MoveStatus | null;
+  /** RFC 3339: when the node's limit on calls in flight last changed; null: it never did. */
+  readonly lastChange: string | null;
+}
+
+/** What Redis said last of the object's tree; null: nothing yet. */
+export function snapshotOf({ sync }: Pick<NodeFacts, 'sync'>): TreeSnapshot | null {
+  return sync.kind === 'applied' || sync.kind === 'away' ? sync.snapshot : null;
 }
 
 /** The complete status to write. */
 export function planNodeStatus(facts: NodeFacts, nowMs: number): NodeStatus {
-  const { sync, generation, reset } = facts;
-  const snapshot = sync.kind === 'applied' || sync.kind === 'away' ? sync.snapshot : null;
+  const { generation, reset, plannedMove } = facts;
+  const snapshot = snapshotOf(facts);
   return {
     observedGeneration: generation,
     conditions: nextConditions(facts.conditions, planConditions(facts), { generation, nowMs }),
     ...(facts.effective.length === 0 ? {} : { effective: facts.effective }),
     ...(snapshot === null ? {} : counted(facts, snapshot, nowMs)),
     ...(reset === null ? {} : { reset }),
+    ...(plannedMove === null ? {} : { plannedMove }),
   };
 }
 
@@ -51,7 +61,7 @@ function counted(facts: NodeFacts, snapshot: TreeSnapshot, nowMs: number): Parti
   const blockage = findBlockage(path, models, nowMs);
   return {
     ...(usage.length === 0 ? {} : { usage, usedPercent: Math.max(...usage.map(({ percent }) => percent)) }),
-    concurrency: describeConcurrency(own, snapshot),
+    concurrency: describeConcurrency(own, snapshot, facts.lastChange),
     ...(blockage === null ? {} : { blockedBy: blockage.by }),
     ...(typeof blockage?.untilMs === 'number' ? { until: secondTime(blockage.untilMs) } : {}),
     revision: describeRevision(snapshot.revision),

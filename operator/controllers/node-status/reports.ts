@@ -9,7 +9,8 @@ import type { AdminEngine } from '../../../sidecar/engine/port.ts';
 import type { StatusWriter } from '../status/writer.ts';
 import type { Observed } from '../world/kinds.ts';
 import { decideNodeWrite } from './damping.ts';
-import { type NodeFacts, planNodeStatus } from './plan.ts';
+import { LimitChanges } from './limit-changes.ts';
+import { type NodeFacts, planNodeStatus, snapshotOf } from './plan.ts';
 import { ThresholdEvents } from './threshold-events.ts';
 import { WindowReset } from './window-reset.ts';
 
@@ -22,12 +23,13 @@ export interface NodeReportsOptions {
 }
 
 /** What a report is made of besides what stands in the object. */
-export type ReportFacts = Omit<NodeFacts, 'conditions' | 'reset'>;
+export type ReportFacts = Omit<NodeFacts, 'conditions' | 'reset' | 'lastChange'>;
 
 export class NodeReports {
   readonly #options: NodeReportsOptions;
   readonly #thresholds: ThresholdEvents;
   readonly #resets: WindowReset;
+  readonly #limits = new LimitChanges();
 
   constructor(options: NodeReportsOptions) {
     this.#options = options;
@@ -41,7 +43,9 @@ export class NodeReports {
     const reset = await this.#reset(target, facts, signal);
     const written = writer.current(target).status;
     const conditions = readConditions(written);
-    const wanted = planNodeStatus({ ...facts, conditions, reset }, clock.nowMs());
+    const counted = snapshotOf(facts)?.nodes.find(({ name }) => name === facts.path[0]);
+    const lastChange = this.#limits.look(target.uid, counted?.concurrency, written, clock.nowMs());
+    const wanted = planNodeStatus({ ...facts, conditions, reset, lastChange }, clock.nowMs());
     const thresholds = facts.tree?.nodes.find(({ name }) => name === facts.path[0])?.thresholds ?? [];
     this.#thresholds.look(target, thresholds, { written, wanted });
     return writer.write(target, wanted, signal, (before, after, sinceMs) =>
@@ -54,6 +58,7 @@ export class NodeReports {
     this.#options.writer.forget(uid);
     this.#thresholds.forget(uid);
     this.#resets.forget(uid);
+    this.#limits.forget(uid);
   }
 
   async #reset(target: Observed<unknown>, { tree, path, sync }: ReportFacts, signal: AbortSignal) {

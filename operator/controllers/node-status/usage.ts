@@ -24,13 +24,19 @@ export function percentOf({ used, reserved, amount }: UsageSnapshot): number {
   return Number(((BigInt(used) + BigInt(reserved)) * 100n) / BigInt(amount));
 }
 
-export function describeConcurrency(node: NodeSnapshot, tree: TreeSnapshot): ConcurrencyStatus {
+export function describeConcurrency(
+  node: NodeSnapshot,
+  tree: TreeSnapshot,
+  lastChange: string | null,
+): ConcurrencyStatus {
   const isRoot = node.name === 'account';
   const models = isRoot ? busyModels(tree) : [];
   return {
     ...(node.concurrency === null ? {} : { limit: node.concurrency }),
     inFlight: node.inFlight,
     queued: node.queued,
+    ...(node.oldestWaiterMs === null ? {} : { oldestWait: secondTime(node.oldestWaiterMs) }),
+    ...(lastChange === null ? {} : { lastChange }),
     ...(models.length === 0 ? {} : { models }),
   };
 }

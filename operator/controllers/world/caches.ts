@@ -1,4 +1,5 @@
 /** The caches of everything our trees are compiled from, and the reflectors that keep them. */
+import { ANNOTATION_ROTATE } from '../../api/v1alpha1/labels.ts';
 import { type GlmAccount, parseGlmAccount } from '../../api/v1alpha1/glmaccount.ts';
 import { type GlmCatalog, parseGlmCatalog } from '../../api/v1alpha1/glmcatalog.ts';
 import { type GlmQuota, parseGlmQuota } from '../../api/v1alpha1/glmquota.ts';
@@ -103,7 +104,9 @@ export function feedWorld<C extends CredentialFacts>(world: World, caches: OurCa
   const touch = (): void => world.touch();
   const touchUnlessStatus = (change: Change<Observed<unknown>>): void => {
     // Our own status writes come back as updates.
-    const isStatus = change.kind === 'updated' && change.current.value.generation === change.previous.value.generation;
+    const same = (of: (value: Observed<unknown>) => unknown): boolean =>
+      change.kind === 'updated' && of(change.current.value) === of(change.previous.value);
+    const isStatus = same(({ generation }) => generation) && same((each) => each.annotations[ANNOTATION_ROTATE]);
     if (!isStatus) touch();
   };
   const subscriptions = [

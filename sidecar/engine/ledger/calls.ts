@@ -119,10 +119,15 @@ function configure(words: Words, reply: Packed): LedgerCall {
   const [leaseCreatedMs, transitions, generation] = [words.number(), words.number(), words.number()];
   const [hash, text, lost] = [words.text(), words.text(), words.flag()];
   const remembered = words.times(words.number(), () => {
-    return { node: words.text(), limit: words.text(), used: words.number(), anchorMs: words.offset() };
+    const use = { node: words.text(), limit: words.text(), used: words.number(), anchorMs: words.offset() };
+    const anchorLoMs = words.offset();
+    return anchorLoMs === null ? use : { ...use, anchorLoMs };
+  });
+  const learnt = words.times(words.number(), () => {
+    return { node: words.text(), rateUntilMs: words.offset(), concurrency: words.offset() };
   });
   const revision = { leaseCreatedMs, transitions, generation };
-  const about = { tree: parseTree(text), revision, hash, lost, remembered };
+  const about = { tree: parseTree(text), revision, hash, lost, remembered, learnt };
   return { op: 'configure', ...about, reply: replies.decodeConfigured(reply) };
 }
 
@@ -136,6 +141,8 @@ function govern(words: Words, reply: Packed): LedgerCall {
     }
     case 'drain':
       return { op: 'drain', process: words.text(), draining: words.flag() };
+    case 'move':
+      return { op: 'declareMove', move: { untilMs: words.number(), identities: words.rest(() => words.text()) } };
     case 'freeze':
       return { op: 'freeze', node: words.text(), untilMs: words.offset() };
     case 'reset': {

@@ -204,10 +204,10 @@ const WAITER_TEXTS = [
 export type WaiterRecord = Readonly<Record<(typeof WAITER_TEXTS)[number], string>> & {
   readonly class: number;
   readonly deadline: number;
-  readonly heard: number;
   readonly round: number;
   readonly seq: number;
   readonly longest: number;
+  readonly since: number;
   /** By resource index. */
   readonly amounts: readonly number[];
 };
@@ -219,9 +219,9 @@ export function decodeWaiter(bytes: Buffer): WaiterRecord {
     string
   >;
   const priority = struct.byte();
-  const [deadline = 0, heard = 0, round = 0, seq = 0, , longest = 0] = struct.times(6, () => struct.double());
+  const [deadline = 0, round = 0, seq = 0, , longest = 0, since = 0] = struct.times(6, () => struct.double());
   const amounts = struct.rest(() => struct.double());
-  return { ...texts, class: priority, deadline, heard, round, seq, longest, amounts };
+  return { ...texts, class: priority, deadline, round, seq, longest, since, amounts };
 }
 
 export interface FlowRecord {
@@ -236,16 +236,16 @@ export interface FlowRecord {
 export function decodeFlow(bytes: Buffer): FlowRecord {
   const struct = new Struct(bytes);
   const [birth = 0, tag = 0, round = 0, , priority = 0] = struct.times(5, () => struct.double());
-  const [leaf, count] = [struct.text(), struct.byte()];
+  const [leaf, count] = [struct.text(), struct.double()];
   const locals = struct.times(count, () => [struct.text(), struct.double()] as const);
   return { birth, tag, round, class: priority, leaf, locals };
 }
 
-export function decodeSub(bytes: Buffer): { birth: number; flow: string; tag: number; x: string } {
+export function decodeSub(bytes: Buffer): { birth: number; flow: string; x: string } {
   const struct = new Struct(bytes);
   const [birth, flow] = [struct.double(), struct.text()];
-  const [, , tag = 0] = struct.times(3, () => struct.double());
-  return { birth, flow, tag, x: struct.text() };
+  struct.times(2, () => struct.double());
+  return { birth, flow, x: struct.text() };
 }
 
 export function decodeBottleneck(bytes: Buffer): {
@@ -254,10 +254,13 @@ export function decodeBottleneck(bytes: Buffer): {
   bypass: number;
   tag: number;
   birth: number;
+  round: number;
+  seq: number;
 } {
   const struct = new Struct(bytes);
-  const [v = 0, first = 0, bypass = 0, tag = 0, birth = 0] = struct.times(5, () => struct.double());
-  return { v, first, bypass, tag, birth };
+  const [v = 0, first = 0, bypass = 0, ...at] = struct.times(7, () => struct.double());
+  const [tag = 0, birth = 0, round = 0, seq = 0] = at;
+  return { v, first, bypass, tag, birth, round, seq };
 }
 
 export function decodeOwner(bytes: Buffer): { readonly seen: number; readonly epoch: number } {
@@ -269,4 +272,9 @@ export function decodeOwner(bytes: Buffer): { readonly seen: number; readonly ep
 export function decodePlace(bytes: Buffer): { readonly sub: string; readonly round: number; readonly seq: number } {
   const struct = new Struct(bytes);
   return { sub: struct.text(), round: struct.double(), seq: struct.double() };
+}
+
+export function decodeTurn(bytes: Buffer): { readonly birth: number; readonly round: number } {
+  const struct = new Struct(bytes);
+  return { birth: struct.double(), round: struct.double() };
 }

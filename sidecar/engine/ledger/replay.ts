@@ -132,7 +132,8 @@ export class Replay {
     const said = ask(model, call);
     this.#listener.after?.(call, model, entry);
     this.counts.checked += 1;
-    this.#isBehind = call.op === 'calibrate' || (call.op === 'configure' && call.remembered.length > 0);
+    this.#isBehind =
+      call.op === 'calibrate' || (call.op === 'configure' && call.remembered.length + call.learnt.length > 0);
     // What it could not do cannot be compared.
     return this.#isBehind ? null : differenceOf(entry, said, stateOf(model));
   }
@@ -181,7 +182,10 @@ export function ask(model: Model, call: LedgerCall): unknown {
   }
 }
 
-type Governing = Extract<LedgerCall, { op: 'reclaim' | 'drain' | 'freeze' | 'resetWindow' | 'calibrate' }>;
+type Governing = Extract<
+  LedgerCall,
+  { op: 'reclaim' | 'drain' | 'declareMove' | 'freeze' | 'resetWindow' | 'calibrate' }
+>;
 
 function govern(model: Model, call: Governing): unknown {
   switch (call.op) {
@@ -189,6 +193,8 @@ function govern(model: Model, call: Governing): unknown {
       return model.reclaim(call.owners);
     case 'drain':
       return model.drain(call.process, call.draining);
+    case 'declareMove':
+      return model.declareMove(call.move);
     case 'freeze':
       return model.freeze(call.node, call.untilMs);
     case 'resetWindow':
@@ -223,6 +229,8 @@ function subjectOf(call: LedgerCall): string {
       return call.process;
     case 'calibrate':
       return call.reading.limit;
+    case 'declareMove':
+      return new Date(call.move.untilMs).toISOString();
     case 'tick':
       return '';
   }

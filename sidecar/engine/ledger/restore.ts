@@ -16,6 +16,7 @@ import {
   decodeOwner,
   decodePlace,
   decodeSub,
+  decodeTurn,
   decodeWaiter,
   type MetaRecord,
   type WaiterRecord,
@@ -122,8 +123,8 @@ function resumeRoom(room: WaitingRoom, meta: MetaRecord, checkpoint: Checkpoint)
   resumeKept(room, checkpoint);
   resumeFlows(room, checkpoint);
   for (const [x, bytes] of checkpoint.named('f', 'B:')) {
-    const { v, first, bypass, tag, birth } = decodeBottleneck(bytes);
-    const cursor = birth < 0 ? null : { tag, birth };
+    const { v, first, bypass, ...at } = decodeBottleneck(bytes);
+    const cursor = at.birth < 0 ? null : at;
     room.bottlenecks.set(x, { time: v, first: first < 0 ? null : first, bypassed: bypass, cursor });
   }
   for (const [x, atMs] of checkpoint.scores('t')) room.timers.set(x, atMs);
@@ -139,14 +140,16 @@ function resumeFlows(room: WaitingRoom, checkpoint: Checkpoint): void {
     const about = { birth, leaf, class: classAt(priority), tag, round };
     room.flows.set(name, { ...about, turns: new Map(), local: new Map(locals) });
   }
-  for (const [turn] of checkpoint.named('q', 'R\0')) {
-    const [flow = '', owner = '', round = ''] = turn.split('\0');
-    room.flows.get(flow)?.turns.set(owner, Number(round));
+  const until = checkpoint.scores('y');
+  for (const [name, bytes] of checkpoint.named('w', 'T:')) {
+    const [of = '', owner = ''] = name.split('\0');
+    const [flow, { birth, round }] = [room.flows.get(of), decodeTurn(bytes)];
+    if (flow?.birth === birth) flow.turns.set(owner, { round, untilMs: until.get(`T:${name}`) ?? 0 });
   }
   for (const [name, bytes] of checkpoint.named('f', 'S:')) {
-    const { birth, flow: of, tag, x } = decodeSub(bytes);
+    const { birth, flow: of, x } = decodeSub(bytes);
     const flow = room.flows.get(of);
-    if (flow) room.subs.set(name, { name, birth, flow, parked: x === '' ? null : { x, tag } });
+    if (flow) room.subs.set(name, { name, birth, flow, x: x === '' ? null : x });
   }
 }
 
@@ -163,16 +166,22 @@ function resumeKept(room: WaitingRoom, checkpoint: Checkpoint): void {
         room.notices.set(name.slice(2), { value: { owner, denial }, untilMs });
     } else if (name.startsWith('P:')) {
       room.places.set(name.slice(2), { value: decodePlace(bytes), untilMs });
-    } else {
-      resumeWaiter(room, name, decodeWaiter(bytes), checkpoint);
+    } else if (!name.startsWith('T:')) {
+      const record = decodeWaiter(bytes);
+      const { flow } = decodeSub(checkpoint.value('f', `S:${record.sub}`));
+      resumeWaiter(room, record, flow, { id: name, endsMs: untilMs });
     }
   }
 }
 
-function resumeWaiter(room: WaitingRoom, id: string, record: WaiterRecord, checkpoint: Checkpoint): void {
-  const { round, seq, deadline: deadlineMs, heard: heardMs, sub } = record;
-  const flow = decodeSub(checkpoint.value('f', `S:${sub}`)).flow;
-  const about = { class: classAt(record.class), flow, sub, round, seq, deadlineMs, heardMs };
+interface Named {
+  readonly id: string;
+  readonly endsMs: number;
+}
+
+function resumeWaiter(room: WaitingRoom, record: WaiterRecord, flow: string, { id, endsMs }: Named): void {
+  const { round, seq, deadline: deadlineMs, since: sinceMs, sub } = record;
+  const about = { class: classAt(record.class), flow, sub, round, seq, deadlineMs, endsMs, sinceMs };
   room.waiters.push({ ...about, request: requestOf(id, record) });
 }
 

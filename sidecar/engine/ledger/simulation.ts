@@ -226,7 +226,7 @@ class Simulation {
   #placeOf(id: string): Place {
     const { room } = this.#model.tree;
     const waiter = room.find(id);
-    const x = room.subs.get(waiter?.sub ?? '')?.parked?.x ?? 'account';
+    const x = room.subs.get(waiter?.sub ?? '')?.x ?? 'account';
     const at = x.lastIndexOf('|');
     return at < 0 ? { node: x, limit: 'slots' } : { node: x.slice(0, at), limit: x.slice(at + 1) };
   }

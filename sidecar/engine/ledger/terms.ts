@@ -7,6 +7,7 @@ import type {
   CalibrationReply,
   Checkpoint,
   LeaseRef,
+  PlannedMove,
   RegisterRequest,
   SwapReply,
 } from '../port.ts';
@@ -49,6 +50,7 @@ export type LedgerCall =
       readonly hash: string;
       readonly lost: boolean;
       readonly remembered: Checkpoint['usage'];
+      readonly learnt: Checkpoint['learnt'];
       readonly reply: ConfigureReply;
     }
   | {
@@ -57,6 +59,7 @@ export type LedgerCall =
       readonly reply: { readonly leases: number; readonly waiters: number };
     }
   | { readonly op: 'drain'; readonly process: string; readonly draining: boolean }
+  | { readonly op: 'declareMove'; readonly move: PlannedMove }
   | { readonly op: 'freeze'; readonly node: NodeName; readonly untilMs: number | null }
   | { readonly op: 'resetWindow'; readonly node: NodeName; readonly limit: string; readonly reply: boolean }
   | { readonly op: 'calibrate'; readonly reading: Calibration; readonly reply: CalibrationReply };

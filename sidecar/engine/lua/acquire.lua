@@ -15,12 +15,6 @@ local function queued_reply(call, id, waiter)
     queue.next_tick(call) }
 end
 
-local function set_heard(call, id, waiter)
-  waiter.heard = call.meta.now_ms
-  redis.call('HSET', call.keys.waiters, id, encode_waiter(waiter))
-  redis.call('ZADD', call.keys.patience, int(math.min(waiter.deadline, waiter.heard + WAITER_TTL_MS)), id)
-end
-
 local function deadline_of(call, request)
   return call.meta.now_ms + clamp(request.patience, 0, 86400000)
 end
@@ -51,7 +45,9 @@ local function replay(call, id, request)
     local waiter = decode_waiter(text)
     if waiter.owner ~= request.owner then return { 'done' } end
     waiter.deadline = math.max(waiter.deadline, deadline_of(call, request))
-    set_heard(call, id, waiter)
+    redis.call('HSET', call.keys.waiters, id, encode_waiter(waiter))
+    queue.hear(call, id, waiter)
+    queue.keep_turn(call, waiter)
     return nil, waiter
   end
   local notice = notice_of(call, id, request.owner, false)
@@ -100,15 +96,16 @@ end
 local function enqueue(call, id, request, failing, root, first)
   local flow_name = request.flow
   local flow = queue.open_flow(call, flow_name, request)
+  request.deadline = deadline_of(call, request)
   local round, seq
   if first then
     round, seq = 0, first > 0 and first or queue.next_seq(call)
   else
     round, seq = kept_place(call, request)
-    if not round then round, seq = queue.next_round(call, flow_name, flow, request.owner), queue.next_seq(call) end
+    round, seq = queue.next_round(call, flow, request, round), seq or queue.next_seq(call)
   end
   local waiter = request
-  waiter.round, waiter.seq, waiter.heard, waiter.deadline = round, seq, call.meta.now_ms, deadline_of(call, request)
+  waiter.round, waiter.seq, waiter.since = round, seq, call.meta.now_ms
   waiter.attempt = request.attempt or 1
   local record = queue.join(call, id, waiter, flow_name)
   local _, _, head = queue.head_of(call, request.sub)
@@ -119,7 +116,6 @@ local function enqueue(call, id, request, failing, root, first)
     queue.set_timer(call, failing.x, failing.timer or retry)
   else
     queue.make_runnable(call, request.sub, record)
-    if root then queue.set_timer(call, 'account', root_timer(call, request.found)) end
   end
   return waiter
 end
@@ -136,7 +132,6 @@ local function grant_now(call, id, request, path)
   local lease = lease_for(call, id, path, request, { id = id })
   if waiting then
     queue.account_grant(call, path, request, request.flow, queue.open_flow(call, request.flow, request))
-    if request.class ~= 1 then queue.wake(call, 'account|system') end
   end
   return grant_reply(call, lease, warnings_of(call, path))
 end
@@ -144,8 +139,9 @@ end
 -- Decides on a call that was never seen. A reply, or the waiter it became.
 local function decide(call, id, request, path, first)
   request.class = math.max(request.class, path.class)
-  request.flow, request.sub = queue.names_of(request)
   local found = check_path(call, path, request)
+  -- Whoever is served at once where nobody waits needs no name in the queue.
+  if #found > 0 or call.meta.waiting > 0 then request.flow, request.sub = queue.names_of(request) end
   if #found == 0 and may_go_first(call, request) then return grant_now(call, id, request, path) end
   local failing, root
   if #found > 0 then
@@ -157,7 +153,6 @@ local function decide(call, id, request, path, first)
   end
   local full = queue_full(call, request)
   if full then return full end
-  request.found = found
   return nil, enqueue(call, id, request, failing, root, first)
 end
 

@@ -29,10 +29,11 @@ local function period_end(period, duration)
   return nil
 end
 
--- Opens a window whose start is known.
-local function open_at(call, window, start, used)
+-- Opens a window whose start is known; `latest`: by that time at least, -1: that is not known.
+local function open_at(call, window, start, used, latest)
   local period = new_period(window, call.meta.wall_ms, math.min(window.f, start), math.min(window.e, start))
-  period.u, period.k, period.lo, period.hi, period.sl, period.hf = used, 1, start, start, start, call.meta.fence
+  period.u, period.k, period.lo, period.hi, period.sl, period.hf = used, 1, start, latest or start, start, call.meta.fence
+  if latest == -1 then period.hi, period.sf = false, call.meta.wall_ms end
   window.c = period
 end
 

@@ -98,8 +98,7 @@ local function recount_waiters(call, counts, stored)
   if call.meta.waiting == 0 then return end
   local subs = {}
   for _, field in ipairs(redis.call('HKEYS', call.keys.waiters)) do
-    local kind = string.sub(field, 1, 2)
-    if kind ~= 'N:' and kind ~= 'P:' then
+    if is_waiter(field) then
       local waiter = decode_waiter(redis.call('HGET', call.keys.waiters, field))
       add(counts, '-', 'waiting', 1)
       subs[waiter.sub] = (subs[waiter.sub] or 0) + 1
@@ -110,7 +109,7 @@ local function recount_waiters(call, counts, stored)
     add(stored, sub, 'waiting', record and record.waiting or 0)
     add(counts, sub, 'waiting', count)
     add(counts, sub, 'places', 1)
-    add(stored, sub, 'places', record and (record.x ~= '' and 1 or 0) + (record.seq >= 0 and 1 or 0) or 0)
+    add(stored, sub, 'places', record and record.seq >= 0 and 1 or 0)
   end
 end
 

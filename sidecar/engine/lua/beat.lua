@@ -23,7 +23,7 @@ local function fate_of(call, owner, id)
   if text then
     local waiter = decode_waiter(text)
     if waiter.owner ~= owner then return nil end
-    set_heard(call, id, waiter)
+    queue.hear(call, id, waiter)
     return false, waiter
   end
   local lease = read_lease(call, id)

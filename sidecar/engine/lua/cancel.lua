@@ -11,9 +11,8 @@ local NEVER_SENT = { refund = true, refund_rate = true, accepted = false, actual
 -- A lease that expired after its claim may have been sent: its reserve stays (rule T4).
 local function give_back(call, id, lease)
   if lease.v == 0 and lease.q == 1 then return false end
-  local live = lease.x == 0
   apply_ending(call, lease, NEVER_SENT)
-  if live then learn(call, id, lease, NEVER_SENT) end
+  learn(call, id, lease, NEVER_SENT)
   finish(call, id, lease)
   return true
 end

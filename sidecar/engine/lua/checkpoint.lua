@@ -45,11 +45,6 @@ function ledger.checkpoint(call)
     write_state(call, keys[name], redis.call('ZRANGE', keys[name], 0, -1, 'WITHSCORES'))
   end
   write_state(call, keys.done, redis.call('ZRANGE', keys.done, 0, STATE_DONE - 1, 'REV', 'WITHSCORES'))
-  local turns = {}
-  for _, member in ipairs(redis.call('ZRANGEBYLEX', keys.order, '[R\0', '(R\1')) do
-    turns[#turns + 1], turns[#turns + 2] = member, '0'
-  end
-  write_state(call, keys.order, turns)
   local config = redis.call('HMGET', keys.config, 't', 'j')
   write_part(call, suffix_of(keys.config), { 't', config[1], 'j', config[2] }, true)
 end

@@ -3,7 +3,8 @@
 -- KEYS  as in keys.ts, and the config record
 -- ARGV  namespace, name, uid, lease created ms, transitions, generation, hash, the tree as text (kept, not read), what
 --       was lost: 0 = nothing known, 1 = this tree had a memory; count of remembered uses, for each: node, limit, used,
---       anchor wall ms (-1 = none);
+--       latest and earliest wall ms at which its window opened (-1 = not known); count of remembered nodes, for each: name,
+--       wall ms at which its rate is as if never used (-1 = it is), learnt concurrency (-1 = none);
 --       count of calendars, for each: name, its boundaries as 14-digit numbers in one string,
 --       count of nodes, for each: name, length of its path, the path leaf first (itself included), concurrency (-1 =
 --       none), interval µs (0 = no rate), burst, adaptive min (-1 = fixed), start, weight, class index, observe 0|1, most
@@ -56,33 +57,6 @@ local function refusal(tree, account, revision, hash)
     return { 'fenced', stored[1], stored[2], stored[3] }
   end
   return nil
-end
-
--- Makes a window start with at least `used`.
-local function seed(call, record, limit, used)
-  local window, timeline = window_for(call, record, limit)
-  window.m = limit[LIMIT_AMOUNT]
-  if not is_period(window) then
-    if used > window.u + window.r then land(window, used - window.u - window.r, call.meta.now_ms) end
-    return
-  end
-  if not timeline then
-    timeline = new_window({ limit[1], limit[2], limit[3], 'A', limit[LIMIT_OWNER_KEY], limit[LIMIT_SPAN] })
-    touch(call, window.o).w[window.k] = timeline
-  end
-  if not timeline.c then open_at(call, timeline, call.meta.wall_ms, 0) end
-  if timeline ~= window then
-    touch(call, window.o)
-    follow_owner(window, timeline)
-  end
-  each_period(window, function(period)
-    period.u = math.max(period.u, used - period.r)
-    if not period.k then return end
-    period.k = period.k + 1
-    local start = math.max(call.meta.wall_ms, period.fl)
-    period.lo, period.sl = period.lo or start, period.sl or start
-    period.sf = math.max(period.sf or 0, call.meta.wall_ms)
-  end)
 end
 
 local function limits_of(config)
@@ -190,21 +164,6 @@ local function bury_nodes(call, nodes)
   return buried
 end
 
--- What a checkpoint says was used before the memory was lost (rule F3).
-local function remember_uses(call, nodes, remembered)
-  for _, each in ipairs(call.fresh and remembered or {}) do
-    local config = nodes[each[1]]
-    for _, limit in ipairs(config and config[NODE_LIMITS] or {}) do
-      if limit[LIMIT_NAME] == each[2] then
-        local record = touch(call, each[1])
-        local window, timeline = window_for(call, record, limit)
-        if window.t == 'A' and not window.c and each[4] >= 0 then open_at(call, window, each[4], 0) end
-        if each[3] > 0 then seed(call, record, limit, each[3]) end
-      end
-    end
-  end
-end
-
 local function path_text(config)
   return table.concat(config[NODE_PATH], '\n')
 end
@@ -233,7 +192,8 @@ local function read_old(call)
 end
 
 local function write_config(call, old, fields)
-  local kept, gone = {}, {}
+  -- A declared move outlives revisions.
+  local kept, gone = { m = true }, {}
   for index = 1, #fields, 2 do kept[fields[index]] = true end
   for field in pairs(old) do
     if not kept[field] then gone[#gone + 1] = field end
@@ -246,7 +206,10 @@ local function configure(KEYS, ARGV)
   local text, number = reader(ARGV)
   local account, revision = { text(), text(), text() }, { number(), number(), number() }
   local hash, as_text = text(), text()
-  local lost, remembered = number() == 1, read_list(text, number, function() return { text(), text(), number(), number() } end)
+  local lost, remembered = number() == 1, read_list(text, number, function()
+    return { text(), text(), number(), number(), number() }
+  end)
+  local learnt_nodes = read_list(text, number, function() return { text(), number(), number() } end)
   local call = open(KEYS)
   local tree = read_tree(call)
   local refused = refusal(tree, account, revision, hash)
@@ -283,7 +246,8 @@ local function configure(KEYS, ARGV)
     if packed ~= pack(nodes[name]) then adopt_node(call, name, nodes[name], packed) end
   end
   remember_uses(call, nodes, remembered)
-  call.checkpoint = call.fresh and #remembered > 0
+  remember_nodes(call, nodes, learnt_nodes)
+  call.checkpoint = call.fresh and #remembered + #learnt_nodes > 0
   recount_guarantees(call, nodes, order)
   if call.meta.waiting > 0 and nodes_differ(old, nodes, order, route_text) then
     queue.release_all(call)

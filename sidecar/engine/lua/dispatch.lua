@@ -77,44 +77,49 @@ local function gone_failing(leaf)
   return failing
 end
 
--- Waiters whose time is over or whose owner is silent, forgotten places and notices.
-local function reap_waiters(call)
+-- What the waiters' keys hold beside waiters: a denial (N:), a place (P:) or a turn (T:), each to be forgotten in time.
+local function is_waiter(field)
+  return not string.find(field, '^[NPT]:')
+end
+
+-- Its time is over, or its owner is silent; after a gap nobody can tell who is (rule T3).
+local function end_waiter(call, id)
   local meta, keys = call.meta, call.keys
-  if meta.waiting == 0 and redis.call('ZCARD', keys.patience) == 0 then return end
-  local due = redis.call('ZRANGEBYSCORE', keys.patience, '-inf', int(meta.now_ms), 'LIMIT', 0, 1000)
-  local leaving = {}
-  for _, id in ipairs(due) do
-    local kind = string.sub(id, 1, 2)
-    if kind == 'N:' or kind == 'P:' then
-      redis.call('ZREM', keys.patience, id)
-      redis.call('HDEL', keys.waiters, id)
-    else
-      local waiter = decode_waiter(redis.call('HGET', keys.waiters, id))
-      leaving[#leaving + 1] = { id, waiter, math.min(waiter.deadline, waiter.heard + WAITER_TTL_MS) }
-    end
+  local waiter = decode_waiter(redis.call('HGET', keys.waiters, id))
+  if waiter.deadline <= meta.now_ms then
+    local path = resolve_path(call, waiter)
+    waiter.head_of = waiter.sub
+    local failing = path and best_of(check_path(call, path, waiter)) or not path and gone_failing(waiter.leaf)
+    deny_waiter(call, id, waiter, failing or waiting_failing(call))
+  elseif meta.now_ms < meta.no_reap_until then
+    call.changed = true
+    redis.call('ZADD', keys.patience, int(math.min(waiter.deadline, meta.no_reap_until)), id)
+  else
+    queue.leave(call, id, waiter)
   end
-  table.sort(leaving, function(a, b)
-    if a[3] ~= b[3] then return a[3] < b[3] end
-    return a[2].seq < b[2].seq
-  end)
-  local gap = meta.now_ms < meta.no_reap_until
-  local budget = WAITER_REAP_BUDGET
-  for _, each in ipairs(leaving) do
-    local id, waiter = each[1], each[2]
-    if budget == 0 then break end
-    if waiter.deadline <= meta.now_ms then
-      local path = resolve_path(call, waiter)
-      waiter.head_of = waiter.sub
-      local failing = path and best_of(check_path(call, path, waiter)) or not path and gone_failing(waiter.leaf)
-      deny_waiter(call, id, waiter, failing or waiting_failing(call))
-      budget = budget - 1
-    elseif gap then
-      redis.call('ZADD', keys.patience, int(math.min(waiter.deadline, meta.no_reap_until)), id)
-    else
-      queue.leave(call, id, waiter)
-      budget = budget - 1
+end
+
+-- Waiters whose time is over or whose owner is silent, and what was kept long enough. Who is left of them is next at once.
+local function reap_waiters(call)
+  local patience, waiters, kept = call.keys.patience, WAITER_REAP_BUDGET, KEPT_REAP_BUDGET
+  repeat
+    local due = redis.call('ZRANGEBYSCORE', patience, '-inf', int(call.meta.now_ms), 'LIMIT', 0, WAITER_REAP_BUDGET)
+    for _, id in ipairs(due) do
+      local waits = is_waiter(id)
+      if waits and waiters == 0 or kept == 0 then
+        call.more = true
+        return
+      end
+      if waits then
+        end_waiter(call, id)
+        waiters = waiters - 1
+      else
+        redis.call('ZREM', patience, id)
+        redis.call('HDEL', call.keys.waiters, id)
+        kept = kept - 1
+      end
     end
-  end
+  until #due == 0
 end
 
 local function fire_timers(call)
@@ -134,13 +139,12 @@ local function feed(call)
     if wake.sub then
       index = index + 1
     else
-      local from = wake.tag < 0 and '[' .. wake.x .. '\0'
-        or '[' .. table.concat({ wake.x, digits(wake.tag), digits(wake.birth) }, '\0') .. '\1'
-      local member = redis.call('ZRANGEBYLEX', call.keys.parked, from, '(' .. wake.x .. '\1', 'LIMIT', 0, 1)[1]
-      if member then
-        local sub = string.sub(member, #wake.x + 36)
+      local sub = queue.next_at(call, wake)
+      if sub then
         local record = queue.sub_of(call, sub)
-        wake.tag, wake.birth, wake.sub = record.tag, record.birth, sub
+        local flow = queue.flow_of(call, record.flow)
+        wake.tag, wake.birth, wake.round, wake.seq = flow.locals[wake.x], flow.birth, record.round, record.seq
+        wake.sub = sub
         queue.make_runnable(call, sub, record)
         index = index + 1
       else
@@ -240,7 +244,7 @@ end
 local function return_moved(call)
   for _, wake in ipairs(call.wakes) do
     local record = wake.sub and queue.sub_of(call, wake.sub)
-    if record then queue.park(call, wake.sub, record, wake.x, wake.tag) end
+    if record then queue.park(call, wake.sub, record, wake.x, true) end
   end
 end
 
@@ -262,12 +266,11 @@ local function dispatch(call)
     feed(call)
     left = #call.wakes > 0 or redis.call('ZCARD', call.keys.runnable) > 0
   end
-  call.more = left
+  call.more = call.more or left
   for _, wake in ipairs(call.wakes) do
     redis.call('ZADD', call.keys.timers, int(call.meta.now_ms), wake.x)
     if left then
-      local bottleneck = queue.bottleneck_of(call, wake.x)
-      bottleneck.tag, bottleneck.birth = wake.tag, wake.birth
+      queue.copy_cursor(wake, queue.bottleneck_of(call, wake.x))
     end
   end
 end

@@ -1,14 +1,15 @@
 -- Records of the waiting room (rules Q1, Q2).
 --
 -- flow { birth, tag, round, waiting, class, leaf, locals = { X → finish tag } }: the fair entity (leaf, class, key)
--- sub  { birth, flow, round, seq = of its head while it may be dispatched (-1: parked), tag, x = where it is parked,
---        waiting }: one FIFO for calls that are counted on the same nodes
--- bottleneck { v = virtual time, first, bypass = how often its first was passed, tag, birth = a cursor (-1: none) }
+-- sub  { birth, flow, round, seq = of its head where it stands (-1: nowhere), x = where it is parked ('': its head may be
+--        dispatched), waiting }: one FIFO for calls that are counted on the same nodes
+-- bottleneck { v = virtual time, first, bypass = how often its first was passed, tag, birth, round, seq = a cursor (tag
+--        and birth of a flow, -1: none; head of a sub-queue) }
 -- Ids of flows and sub-queues are hashes: they may hold anything callers say. Records live in the call and are written
 -- once at its end.
 
 local CLASS_WEIGHTS = { 8, 4, 2, 1 }
-local FLOW_FORMAT, SUB_FORMAT, BOTTLENECK_FORMAT = '<dddddsB', '<dsdddsd', '<ddddd'
+local FLOW_FORMAT, SUB_FORMAT, BOTTLENECK_FORMAT = '<dddddsd', '<dsddsd', '<ddddddd'
 
 local function digits(number)
   return string.format('%016.0f', number)
@@ -49,7 +50,7 @@ function queue.sub_of(call, sub)
   local record = false
   if text then
     record = {}
-    record.birth, record.flow, record.round, record.seq, record.tag, record.x, record.waiting =
+    record.birth, record.flow, record.round, record.seq, record.x, record.waiting =
       struct.unpack(SUB_FORMAT, text)
   end
   call.subs[sub] = record
@@ -63,7 +64,8 @@ function queue.bottleneck_of(call, x)
   local record = false
   if text then
     record = {}
-    record.v, record.first, record.bypass, record.tag, record.birth = struct.unpack(BOTTLENECK_FORMAT, text)
+    record.v, record.first, record.bypass, record.tag, record.birth, record.round, record.seq =
+      struct.unpack(BOTTLENECK_FORMAT, text)
   end
   call.bottlenecks[x] = record
   return record
@@ -106,11 +108,13 @@ function queue.save(call)
   for id, record in pairs(call.flows) do put('F:', id, record, encode_flow) end
   for id, record in pairs(call.subs) do
     put('S:', id, record, function(sub)
-      return struct.pack(SUB_FORMAT, sub.birth, sub.flow, sub.round, sub.seq, sub.tag, sub.x, sub.waiting)
+      return struct.pack(SUB_FORMAT, sub.birth, sub.flow, sub.round, sub.seq, sub.x, sub.waiting)
     end)
   end
   for id, record in pairs(call.bottlenecks) do
-    put('B:', id, record, function(b) return struct.pack(BOTTLENECK_FORMAT, b.v, b.first, b.bypass, b.tag, b.birth) end)
+    put('B:', id, record, function(b)
+      return struct.pack(BOTTLENECK_FORMAT, b.v, b.first, b.bypass, b.tag, b.birth, b.round, b.seq)
+    end)
   end
   in_chunks(fields, 1000, function(...) redis.call('HSET', keys.flows, ...) end)
   in_chunks(gone, 1000, function(...) redis.call('HDEL', keys.flows, ...) end)

@@ -1,8 +1,8 @@
--- govern: what only the operator does to a running tree: reclaim, drain, freeze, reset.
+-- govern: what only the operator does to a running tree: reclaim, drain, freeze, reset, and the planned move of its slot.
 --
 -- KEYS  as in keys.ts, and the config record
 -- ARGV  'reclaim', prefix, except ('' = nobody) | 'drain', process, 0|1 | 'freeze', node, until wall ms (-1 = open it)
---       | 'reset', node, limit | 'calibrate', limit, used, reset wall ms (-1 = not open), poll start wall ms
+--       | 'move', until wall ms, identities of the servers it may move between | 'reset', node, limit | 'calibrate', limit, used, reset wall ms (-1 = not open), poll start wall ms
 -- reply { leases, waiters } for reclaim, { 'applied' | 'kept' | 'unknown', used before, after } for calibrate, else { 1 } or { 0 }: there is no such node or limit
 -- keeps rule W5: it writes the config record (its head, as it is), which a sidecar's user may not.
 
@@ -28,10 +28,12 @@ end
 local function reclaim_waiters(call, prefix, except)
   local found = {}
   for _, id in ipairs(redis.call('ZRANGE', call.keys.patience, 0, -1)) do
-    local kind = string.sub(id, 1, 2)
-    if kind ~= 'N:' and kind ~= 'P:' then
+    if is_waiter(id) then
       local waiter = decode_waiter(redis.call('HGET', call.keys.waiters, id))
       if is_among(waiter.owner, prefix, except) then found[#found + 1] = { id, waiter } end
+    elseif string.sub(id, 1, 2) == 'T:' and is_among(string.match(id, '%z(.*)$'), prefix, except) then
+      redis.call('ZREM', call.keys.patience, id)
+      redis.call('HDEL', call.keys.waiters, id)
     end
   end
   table.sort(found, function(a, b) return a[2].seq < b[2].seq end)
@@ -41,21 +43,26 @@ end
 
 local GOVERN = {}
 
+local function set_draining(call, process, draining)
+  local field = 'd:' .. process
+  if draining then
+    call.meta.draining = call.meta.draining + redis.call('HSET', call.keys.meta, field, 1)
+  else
+    call.meta.draining = call.meta.draining - redis.call('HDEL', call.keys.meta, field)
+  end
+end
+
 function GOVERN.reclaim(call, ARGV)
-  local leases = reclaim_leases(call, ARGV[2], ARGV[3])
-  return { leases, reclaim_waiters(call, ARGV[2], ARGV[3]) }
+  local prefix, except = ARGV[2], ARGV[3]
+  local leases, waiters = reclaim_leases(call, prefix, except), reclaim_waiters(call, prefix, except)
+  -- A process of which nothing is left asks for nothing any more; its mark would stay for ever.
+  local process = except == '' and string.match(prefix, '^(.*)/$')
+  if process and leases + waiters == 0 then set_draining(call, process, false) end
+  return { leases, waiters }
 end
 
 function GOVERN.drain(call, ARGV)
-  local field = 'd:' .. ARGV[2]
-  local changed
-  if ARGV[3] == '1' then
-    changed = redis.call('HSET', call.keys.meta, field, 1)
-    call.meta.draining = call.meta.draining + changed
-  else
-    changed = redis.call('HDEL', call.keys.meta, field)
-    call.meta.draining = call.meta.draining - changed
-  end
+  set_draining(call, ARGV[2], ARGV[3] == '1')
   return { 1 }
 end
 
@@ -64,6 +71,14 @@ function GOVERN.freeze(call, ARGV)
   if not node_configs(call, { name })[1] then return { 0 } end
   freeze_node(call, name, math.max(0, until_ms))
   queue.wake(call, name)
+  return { 1 }
+end
+
+-- In the config record, which sidecars only read.
+function GOVERN.move(call, ARGV)
+  local servers = {}
+  for index = 3, #ARGV do servers[#servers + 1] = ARGV[index] end
+  redis.call('HSET', call.keys.config, 'm', pack({ tonumber(ARGV[2]), servers }))
   return { 1 }
 end
 

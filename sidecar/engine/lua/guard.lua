@@ -73,10 +73,9 @@ function queue.review_guard(call, sub, x)
 end
 
 local function count_bypass(call, name, limit, x, bottleneck)
-  local member = lex_range(call.keys.parked, x, 'LIMIT', 0, 1)[1]
-  if not member then return end
-  local from = #x + 19
-  local birth, sub = tonumber(string.sub(member, from, from + 15)), string.sub(member, from + 17)
+  local sub = queue.first_at(call, x)
+  if not sub then return end
+  local birth = queue.sub_of(call, sub).birth
   if bottleneck.first ~= birth then bottleneck.first, bottleneck.bypass = birth, 0 end
   bottleneck.bypass = bottleneck.bypass + 1
   if bottleneck.bypass < GUARD_BYPASS or call.meta.guarded == 1 then return end
@@ -111,7 +110,8 @@ function queue.account_grant(call, path, request, flow_name, flow)
     local bottleneck = queue.bottleneck_of(call, x)
     if not bottleneck then return end
     local start = math.max(bottleneck.v, flow.locals[x] or 0)
-    bottleneck.v, flow.locals[x] = start, start + cost
+    bottleneck.v = start
+    queue.set_local(call, flow_name, flow, x, start + cost)
     if limit and request.amounts[limit[LIMIT_RESOURCE]] > 0 then count_bypass(call, name, limit, x, bottleneck) end
   end)
   queue.score_flow(call, flow_name, flow)

@@ -101,7 +101,7 @@ end
 
 -- From its first claim or beat on a lease granted out of the queue counts as sent.
 local function note_sent(call, lease)
-  if lease.d ~= 1 or lease.v == 0 then return end
+  if lease.d ~= 1 then return end
   lease.d = 2
   for _, entry in ipairs(lease.n) do
     local record = touch(call, entry[1])
@@ -124,10 +124,8 @@ end
 
 local function free_slots(call, id, lease)
   if lease.v == 0 then return end
-  if lease.h == 0 then
-    redis.call('ZREM', call.keys.expiries, id)
-    note_owner(call, lease.o, -1)
-  end
+  redis.call('ZREM', call.keys.expiries, id)
+  note_owner(call, lease.o, -1)
   return_slots(call, lease)
 end
 
@@ -179,7 +177,6 @@ end
 local function finish(call, id, lease, hold_ms)
   if lease.v == 1 and (hold_ms or 0) > 0 then
     redis.call('ZREM', call.keys.expiries, id)
-    redis.call('ZREM', call.keys.late, id)
     note_owner(call, lease.o, -1)
     hold_slots(call, id, lease, hold_ms)
   else

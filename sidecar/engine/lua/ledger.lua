@@ -142,8 +142,8 @@ local ARGUMENTS = {}
 
 -- Without what the tree's text says as well.
 function ARGUMENTS.configure(_, ARGV)
-  local arguments = {}
-  for index = 1, 10 + 4 * tonumber(ARGV[10]) do arguments[index] = ARGV[index] end
+  local arguments, uses = {}, 11 + 5 * tonumber(ARGV[10])
+  for index = 1, uses + 3 * tonumber(ARGV[uses]) do arguments[index] = ARGV[index] end
   return arguments
 end
 

@@ -89,15 +89,17 @@ local function shrink(call, config, record, a)
 end
 
 -- A refusal right after a hand-off says that the vendor counts longer than we do, not that the limit is lower (rule T6).
-local function blame_hold(call, lease, ending, record, limit)
+-- Another one soon after blames the limit; where that can be no lower, the hold again if it has changed since the grant.
+-- True: it is not the limit.
+local function blame_hold(call, lease, ending, record, limit, least)
   local meta = call.meta
-  if lease.d == 0 or ending.sent_after > 500 or record.i > limit or meta.now_ms - meta.held_at <= 30000 and meta.held_at > 0
-  then
-    return false
+  if lease.d == 0 or ending.sent_after > 500 or record.i > limit then return false end
+  local first = meta.held_at == 0 or meta.now_ms - meta.held_at > 30000
+  if first or limit <= least and lease.g >= meta.held_at then
+    meta.hold_ms = meta.hold_ms == 0 and 50 or math.min(800, meta.hold_ms * 2)
+    meta.held_at = meta.now_ms
   end
-  meta.hold_ms = meta.hold_ms == 0 and 50 or math.min(800, meta.hold_ms * 2)
-  meta.held_at = meta.now_ms
-  return true
+  return first
 end
 
 -- Two models refused within two seconds: then it is the account's limit as well (rule M1).
@@ -127,7 +129,8 @@ local function learn_concurrency(call, id, lease, ending, model_node)
   if not ending.was_probe then
     local a = adaptive_of(call, model_node, config, record)
     local limit = a and a.c or config[NODE_CONCURRENCY]
-    if limit >= 0 and blame_hold(call, lease, ending, record, limit) then return end
+    local least = a and config[NODE_MIN] or limit
+    if limit >= 0 and blame_hold(call, lease, ending, record, limit, least) then return end
     if a and lease.g + ending.sent_after >= a.de then shrink(call, config, record, a) end
   end
   shrink_account(call, model_node)

@@ -16,12 +16,11 @@ end
 local REQUEST_COUNT = 14 + AMOUNT_COUNT
 
 local function read_request(ARGV, first)
-  local request = { leaf = ARGV[first], model = ARGV[first + 1], longest = tonumber(ARGV[first + 2]),
+  return { leaf = ARGV[first], model = ARGV[first + 1], longest = tonumber(ARGV[first + 2]),
     class = tonumber(ARGV[first + 3]), key = ARGV[first + 4], mode = ARGV[first + 5],
-    patience = tonumber(ARGV[first + 6]), place = ARGV[first + 7] }
-  for index, name in ipairs(ATTRIBUTES) do request[name] = ARGV[first + 7 + index] end
-  request.amounts = read_amounts(ARGV, first + 14)
-  return request
+    patience = tonumber(ARGV[first + 6]), place = ARGV[first + 7], tool = ARGV[first + 8], capability = ARGV[first + 9],
+    source = ARGV[first + 10], user = ARGV[first + 11], pool = ARGV[first + 12], namespace = ARGV[first + 13],
+    amounts = read_amounts(ARGV, first + 14) }
 end
 
 local function matches(list, value, unset_matches)

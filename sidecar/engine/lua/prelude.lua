@@ -26,13 +26,13 @@ local function keys_of(KEYS)
   return {
     meta = KEYS[1], nodes = KEYS[2], leases = KEYS[3], expiries = KEYS[4],
     late = KEYS[5], done = KEYS[6], owners = KEYS[7],
-    waiters = KEYS[8],   -- hash: id → waiter, N:id → denial to tell, P:owner place → kept place
+    waiters = KEYS[8],   -- hash: id → waiter, N:id → denial to tell, P:owner place → kept place, T: see turns.lua
     patience = KEYS[9],  -- zset: the same fields → when they end
-    order = KEYS[10],    -- zset (lex): sub-queue, round, seq, id; and R, flow, owner, last round
+    order = KEYS[10],    -- zset (lex): sub-queue, round, seq, id
     flows = KEYS[11],    -- hash: F:flow, S:sub-queue, B:bottleneck
     runnable = KEYS[12], -- zset: birth and flow → tag
     heads = KEYS[13],    -- zset (lex): flow, round, seq, sub-queue of what may be dispatched
-    parked = KEYS[14],   -- zset (lex): bottleneck, local tag, birth, sub-queue
+    parked = KEYS[14],   -- zset (lex): see lines.lua
     timers = KEYS[15],   -- zset: bottleneck → when to look again
     holds = KEYS[16],    -- zset: settled lease → when its slots come free
     ledger = KEYS[17],   -- stream
@@ -111,6 +111,16 @@ local function begin_learning(meta)
   meta.learn_until, meta.learn_all = meta.now_ms + TTL_MS + BEAT_MS, 0
 end
 
+-- Whether the tree may go from the server it was on to this one as it is: the operator has declared the move (govern.lua),
+-- naming both as they were then. A server that started anew, or took over from its master, is another one.
+local function is_planned(keys, meta, identity)
+  local text = redis.call('HGET', keys.config, 'm')
+  if not text then return false end
+  local plan, from, to = unpack_record(text), false, false
+  for _, each in ipairs(plan[2]) do from, to = from or each == meta.identity, to or each == identity end
+  return from and to and meta.wall_ms < plan[1]
+end
+
 -- The call that is at work, for the ledger.
 local current
 
@@ -130,9 +140,11 @@ local function open(KEYS)
   meta.now_ms = math.floor(meta.now_us / 1000)
   advance_clock(meta, wall_us, not stored)
   if meta.identity ~= identity then
+    if not is_planned(keys, meta, identity) then
+      meta.epoch = math.max(meta.epoch + 1, meta.wall_ms)
+      begin_learning(meta)
+    end
     meta.identity = identity
-    meta.epoch = math.max(meta.epoch + 1, meta.wall_ms)
-    begin_learning(meta)
   end
   current = call
   return call

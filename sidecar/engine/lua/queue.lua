@@ -25,19 +25,20 @@ function queue.names_of(request)
   return flow, hashed(table.concat(parts, '\31'))
 end
 
-local function forget_flow(call, flow)
-  call.flows[flow] = false
-  redis.call('ZREMRANGEBYLEX', call.keys.order, '[R\0' .. flow .. '\0', '(R\0' .. flow .. '\1')
+-- Whether it had more than its share, on the whole or at some bottleneck.
+local function is_ahead(call, record)
+  if record.tag > call.meta.vtime then return true end
+  for x, finish in pairs(record.locals) do
+    local bottleneck = queue.bottleneck_of(call, x)
+    if bottleneck and finish > bottleneck.v then return true end
+  end
+  return false
 end
 
--- The flow a call belongs to; without waiters and not ahead of the others it starts anew.
+-- The flow a call belongs to; without waiters and nowhere ahead of the others it starts anew.
 function queue.open_flow(call, flow, request)
   local record = queue.flow_of(call, flow)
-  if record and record.waiting == 0 and record.tag <= call.meta.vtime then
-    forget_flow(call, flow)
-    record = nil
-  end
-  if not record then
+  if not record or record.waiting == 0 and not is_ahead(call, record) then
     -- Round 0 is for retries: they go before everybody.
     record = { birth = queue.next_seq(call), tag = call.meta.vtime, round = 1, waiting = 0, class = request.class,
       leaf = request.leaf, locals = {} }
@@ -54,8 +55,16 @@ local function head_member(sub, record)
   return table.concat({ record.flow, digits(record.round), digits(record.seq), sub }, '\0')
 end
 
-local function parked_member(sub, record)
-  return table.concat({ record.x, digits(record.tag), digits(record.birth), sub }, '\0')
+-- Who has waited longest, leaf by leaf: only the snapshot asks.
+local function age_member(id, waiter)
+  return table.concat({ 'A', waiter.leaf, digits(waiter.since), id }, '\0')
+end
+
+-- When the call began to wait that has waited longest with this leaf, logical ms; nil: none waits.
+function queue.oldest_of(call, leaf)
+  local prefix = 'A\0' .. leaf
+  local member = lex_range(call.keys.order, prefix, 'LIMIT', 0, 1)[1]
+  return member and tonumber(string.sub(member, #prefix + 2, #prefix + 17))
 end
 
 -- The first of a sub-queue: round, seq, id; nil: it is empty.
@@ -80,13 +89,13 @@ end
 
 -- Out of whatever place it has: neither parked nor to be dispatched.
 local function lift_sub(call, sub, record)
+  if record.seq < 0 then return end
   if record.x ~= '' then
-    redis.call('ZREM', call.keys.parked, parked_member(sub, record))
-    record.x, record.tag = '', -1
-  elseif record.seq >= 0 then
+    queue.step_out(call, sub, record)
+  else
     redis.call('ZREM', call.keys.heads, head_member(sub, record))
-    record.round, record.seq = -1, -1
   end
+  record.x, record.round, record.seq = '', -1, -1
 end
 
 -- May be dispatched from now on, by its head.
@@ -104,20 +113,23 @@ end
 function queue.bottleneck_at(call, x)
   local bottleneck = queue.bottleneck_of(call, x)
   if not bottleneck then
-    bottleneck = { v = 0, first = -1, bypass = 0, tag = -1, birth = -1 }
+    bottleneck = { v = 0, first = -1, bypass = 0, tag = -1, birth = -1, round = -1, seq = -1 }
     call.bottlenecks[x] = bottleneck
   end
   return bottleneck
 end
 
--- `tag`: its place there, if it keeps one.
-function queue.park(call, sub, record, x, tag)
+-- `keeps_place`: it stood there a moment ago and was not looked at.
+function queue.park(call, sub, record, x, keeps_place)
   call.changed = true
   local flow = queue.flow_of(call, record.flow)
   lift_sub(call, sub, record)
-  record.x = x
-  record.tag = tag or math.max(queue.bottleneck_at(call, x).v, flow.locals[x] or 0)
-  redis.call('ZADD', call.keys.parked, 0, parked_member(sub, record))
+  if not keeps_place then
+    queue.set_local(call, record.flow, flow, x, math.max(queue.bottleneck_at(call, x).v, flow.locals[x] or 0))
+  end
+  local round, seq = queue.head_of(call, sub)
+  record.x, record.round, record.seq = x, round, seq
+  queue.line_up(call, sub, record, flow)
   queue.score_flow(call, record.flow, flow)
   queue.review_guard(call, sub, x)
   if flow.class ~= 1 then queue.wake(call, 'account|system') end
@@ -131,6 +143,10 @@ function queue.set_timer(call, x, at_ms)
   call.changed = true
 end
 
+function queue.copy_cursor(from, to)
+  to.tag, to.birth, to.round, to.seq = from.tag, from.birth, from.round, from.seq
+end
+
 -- Those parked at a bottleneck may have room: they are looked at in the dispatch of this call (rule Q6).
 function queue.wake(call, x, by_timer)
   if call.meta.waiting == 0 then return end
@@ -139,8 +155,8 @@ function queue.wake(call, x, by_timer)
   for _, each in ipairs(call.wakes) do
     if each.x == x then return end
   end
-  local wake = { x = x, tag = -1, birth = -1 }
-  if by_timer then wake.tag, wake.birth = bottleneck.tag, bottleneck.birth end
+  local wake = { x = x, tag = -1, birth = -1, round = -1, seq = -1 }
+  if by_timer then queue.copy_cursor(bottleneck, wake) end
   bottleneck.tag, bottleneck.birth = -1, -1
   if not lex_range(call.keys.parked, x, 'LIMIT', 0, 1)[1] then return end
   call.wakes[#call.wakes + 1] = wake
@@ -170,10 +186,7 @@ end
 
 -- Calls are counted on other nodes than before: nobody is parked where it may not pass any more.
 function queue.release_all(call)
-  for _, member in ipairs(redis.call('ZRANGE', call.keys.parked, 0, -1)) do
-    local sub = string.match(member, '^[^%z]*%z[^%z]*%z[^%z]*%z(.*)$')
-    queue.make_runnable(call, sub, queue.sub_of(call, sub))
-  end
+  for _, sub in ipairs(queue.all_parked(call)) do queue.make_runnable(call, sub, queue.sub_of(call, sub)) end
 end
 
 -- One waiter fewer. If it was the first, the next one of its sub-queue is looked at.
@@ -186,6 +199,7 @@ function queue.leave(call, id, waiter)
   redis.call('ZREM', keys.patience, id)
   redis.call('ZREM', keys.order,
     table.concat({ waiter.sub, digits(waiter.round), digits(waiter.seq), id }, '\0'))
+  redis.call('ZREM', keys.order, age_member(id, waiter))
   record.waiting, flow.waiting, meta.waiting = record.waiting - 1, flow.waiting - 1, meta.waiting - 1
   if waiter.class == 1 then meta.waiting_system = meta.waiting_system - 1 end
   redis.call('HINCRBY', keys.flows, 'L:' .. waiter.leaf, -1)
@@ -205,35 +219,30 @@ function queue.waiting_of(call, leaf)
   return tonumber(redis.call('HGET', call.keys.flows, 'L:' .. leaf) or 0)
 end
 
+-- A sign of life of whoever asked for it.
+function queue.hear(call, id, waiter)
+  redis.call('ZADD', call.keys.patience, int(math.min(waiter.deadline, call.meta.now_ms + WAITER_TTL_MS)), id)
+end
+
 -- Joins its sub-queue; returns it.
 function queue.join(call, id, waiter, flow_name)
   local keys, meta = call.keys, call.meta
   local flow = queue.flow_of(call, flow_name)
   local record = queue.sub_of(call, waiter.sub)
   redis.call('HSET', keys.waiters, id, encode_waiter(waiter))
-  redis.call('ZADD', keys.patience, int(math.min(waiter.deadline, waiter.heard + WAITER_TTL_MS)), id)
+  queue.hear(call, id, waiter)
   redis.call('ZADD', keys.order, 0,
     table.concat({ waiter.sub, digits(waiter.round), digits(waiter.seq), id }, '\0'))
+  redis.call('ZADD', keys.order, 0, age_member(id, waiter))
   flow.waiting, meta.waiting = flow.waiting + 1, meta.waiting + 1
   if waiter.class == 1 then meta.waiting_system = meta.waiting_system + 1 end
   redis.call('HINCRBY', keys.flows, 'L:' .. waiter.leaf, 1)
   if not record then
-    record = { birth = queue.next_seq(call), flow = flow_name, round = -1, seq = -1, tag = -1, x = '', waiting = 0 }
+    record = { birth = queue.next_seq(call), flow = flow_name, round = -1, seq = -1, x = '', waiting = 0 }
     call.subs[waiter.sub] = record
   end
   record.waiting = record.waiting + 1
   return record
-end
-
--- The round of an owner's next call in a flow: owners take turns.
-function queue.next_round(call, flow_name, flow, owner)
-  local prefix = 'R\0' .. flow_name .. '\0' .. owner
-  local member = lex_range(call.keys.order, prefix, 'LIMIT', 0, 1)[1]
-  local last = member and tonumber(string.sub(member, #prefix + 2)) or -1
-  local round = math.max(flow.round, last + 1)
-  if member then redis.call('ZREM', call.keys.order, member) end
-  redis.call('ZADD', call.keys.order, 0, prefix .. '\0' .. digits(round))
-  return round
 end
 
 function queue.position_of(call, waiter, id)

@@ -180,7 +180,7 @@ end
 
 -- Waiters and the queue's own records: fields in order, numbers as doubles, texts zero-ended.
 local WAITER_FIELDS = { 'owner', 'leaf', 'model', 'tool', 'capability', 'source', 'user', 'pool', 'namespace', 'key',
-  'place', 'mode', 'sub', 'class', 'deadline', 'heard', 'round', 'seq', 'attempt', 'longest' }
+  'place', 'mode', 'sub', 'class', 'deadline', 'round', 'seq', 'attempt', 'longest', 'since' }
 local WAITER_FORMAT = '<sssssssssssssBdddddd'
 
 local function encode_waiter(w)

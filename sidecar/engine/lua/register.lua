@@ -66,8 +66,6 @@ local function register_owner(KEYS, ARGV)
   for index = 3, 2 + disclaimed do take_back(call, ARGV[index], owner, false) end
   for first = 3 + disclaimed, #ARGV, 3 + REQUEST_COUNT do register_lease(call, owner, ARGV, first) end
   note_owner(call, owner, 0, true)
-  call.missing = nil
-  queue.wake_all(call)
   conclude(call)
   return { call.meta.epoch }
 end

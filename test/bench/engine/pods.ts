@@ -88,6 +88,7 @@ function connectEngine({ binding, redis }: SidecarSnapshot, events: SlotEvents |
     engine: events === undefined ? engine : watched(engine, events),
     ready: (signal) => connection.ready(signal),
     reconnect: (signal) => connection.reconnect(signal),
+    authenticate: (password) => connection.authenticate(password),
     [Symbol.asyncDispose]: () => connection[Symbol.asyncDispose](),
   };
 }

@@ -1,14 +1,25 @@
+import { isDeepStrictEqual } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { ANNOTATION_ROTATE } from '#operator/api/v1alpha1/labels.ts';
+import { treeKeyOf } from '#operator/trees/names.ts';
+import { configKey, TREE_FIELD } from '#sidecar/engine/keys.ts';
 import { awaitRedisCredentials } from '#operator/redis-link.ts';
 import { ensureAuthority } from '#operator/certificates/authority.ts';
-import { AGENT_POOLS, DEPLOYMENTS, GLM_CATALOGS, GLM_QUOTAS, SECRETS } from '#operator/controllers/world/kinds.ts';
+import {
+  AGENT_POOLS,
+  DEPLOYMENTS,
+  GLM_ACCOUNTS,
+  GLM_CATALOGS,
+  GLM_QUOTAS,
+  SECRETS,
+} from '#operator/controllers/world/kinds.ts';
 import { KubeClient } from '#operator/runtime/client.ts';
 import { Connection } from '#operator/runtime/connection.ts';
 import { systemClock } from '#sidecar/base/clock.ts';
 import { createLog } from '#sidecar/base/log.ts';
 import { renderChart } from '#test/support/chart.ts';
 import { until } from '../../unit/runtime/await-until.ts';
-import { kubeConfigOf, Stand } from './stand.ts';
+import { kubeConfigOf, openRedis, Stand } from './stand.ts';
 
 const namespace = 'glmquota';
 const account = { namespace: 'glm', name: 'max' };
@@ -44,6 +55,18 @@ test('the controller does all its work with the rights of the chart', async () =
   const events = { group: 'events.k8s.io', version: 'v1', plural: 'events', kind: 'Event', namespaced: true };
   await stand.quota(quota, { accountRef: account, stop: { policy: 'Hold' } });
   await until(async () => (await stand.client.list(events, { namespace: 'glm' })).items.length > 0, 'an Event');
+});
+
+test('W5 a configuration that was tampered with is repaired, and its account gets another Redis password', async () => {
+  const link = openRedis(stand.redis.url);
+  open.defer(() => link.disconnect());
+  const tree = async () => stand.engine.config(treeKeyOf(account));
+  const before = await tree();
+  await link.hset(configKey(treeKeyOf(account)), TREE_FIELD, '{}');
+  const rotation = async () =>
+    (await stand.client.get(GLM_ACCOUNTS, account))?.metadata.annotations?.[ANNOTATION_ROTATE];
+  await until(async () => (await rotation()) !== undefined, 'the rotation');
+  await until(async () => isDeepStrictEqual(await tree().catch(() => null), before), 'the repair');
 });
 
 test.each(['controller', 'edge'])(

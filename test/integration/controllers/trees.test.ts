@@ -153,7 +153,12 @@ test('W3 F5 a duplicate account grants nothing, and the older one goes on granti
     const engine = createSidecarEngine({ redis: link, treeKey: treeKeyOf(of) });
     return engine.acquire(request(`of-${of.name}`, { generation, maxRuntimeMs: 60_000 }));
   };
-  expect(await asked(closed)).toMatchObject({ kind: 'denied', reason: 'Stopped', node: 'account', limit: 'duplicate-account' });
+  expect(await asked(closed)).toMatchObject({
+    kind: 'denied',
+    reason: 'Stopped',
+    node: 'account',
+    limit: 'duplicate-account',
+  });
   const grant = await asked(account);
   if (grant.kind !== 'granted') throw new Error(JSON.stringify(grant));
   await createSidecarEngine({ redis: link, treeKey: treeKeyOf(account) }).cancel(grant.id);

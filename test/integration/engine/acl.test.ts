@@ -71,12 +71,15 @@ async function connectAsTree(server: TestRedis, key = TREE_KEY): Promise<RedisCo
 }
 
 interface KeeperOptions {
-  readonly trees?: Set<TreeKey>;
+  readonly trees?: Map<TreeKey, string | null>;
   readonly clock?: ManualClock;
 }
 
 /** A keeper that runs until the test is over. */
-function keep(connection: RedisConnection, { trees = new Set([TREE_KEY]), clock }: KeeperOptions = {}): RedisKeeper {
+function keep(
+  connection: RedisConnection,
+  { trees = new Map([[TREE_KEY, null]]), clock }: KeeperOptions = {},
+): RedisKeeper {
   const servers = serversOf(connection.redis);
   const log = createLog('silent');
   const keeper = new RedisKeeper({ servers, usersKey: KEY, trees: () => trees, clock: clock ?? systemClock, log });
@@ -214,15 +217,15 @@ test('a new tree has its user at once, one that is gone for a minute has none', 
   const server = await start();
   const admin = root(server);
   const clock = new ManualClock();
-  const trees = new Set([TREE_KEY]);
+  const trees = new Map<TreeKey, string | null>([[TREE_KEY, null]]);
   const keeper = keep(open(server, { username: 'default', password: '' }), { clock, trees });
   await eventually(async () => (await usersAt(admin)).length === 1, 'the first user is written');
-  trees.add(OTHER_TREE);
+  trees.set(OTHER_TREE, null);
   keeper.touch();
   await eventually(async () => (await usersAt(admin)).length === 2, 'the second user is written');
   trees.delete(TREE_KEY);
   keeper.touch();
-  trees.add(THIRD_TREE);
+  trees.set(THIRD_TREE, null);
   keeper.touch();
   await eventually(async () => (await usersAt(admin)).length === 3, 'the third user is written, the first one kept');
   for (let i = 0; i < 6; i++) await look(clock);

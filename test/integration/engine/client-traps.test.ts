@@ -260,3 +260,29 @@ test('T3 a server that stands still does not hold up a fresh connection', async 
   await fresh;
   expect(await connection.redis.ping()).toBe('PONG');
 });
+
+test('engines that share a connection leave one listener on it, and close the connections they opened beside it', async () => {
+  const warnings: Error[] = [];
+  const note = (warning: Error): void => void warnings.push(warning);
+  process.on('warning', note);
+  onTestFinished(() => void process.off('warning', note));
+  const server = await start();
+  const { redis } = await open(server.url);
+  await configured(redis);
+  const watcher = new Redis({ path: server.socketPath });
+  onTestFinished(() => watcher.disconnect());
+  const connections = async (): Promise<number> =>
+    String(await watcher.call('CLIENT', 'LIST', 'TYPE', 'normal'))
+      .trim()
+      .split('\n').length;
+  const before = await connections();
+  const engines = Array.from({ length: 12 }, () => createSidecarEngine({ redis, treeKey: TREE_KEY }));
+  const lease = { id: 'none', fence: 1, epoch: 1 };
+  // There is no replica that could confirm, but each engine has asked on a connection of its own.
+  const asked = await Promise.allSettled(engines.map((engine) => engine.claim(lease, { confirm: true })));
+  expect(asked.map(({ status }) => status)).toEqual(engines.map(() => 'rejected'));
+  expect(await connections()).toBe(before + 12);
+  expect(warnings).toEqual([]);
+  redis.disconnect();
+  await eventually(async () => (await connections()) === before - 1, 'all connections are closed');
+});

@@ -190,3 +190,18 @@ test.each([
   }
   expect(await limitOf('account')).toBe(6);
 });
+
+test('inv-I4 a rate lets its burst through at once, and not one more', async () => {
+  await rules.engine.configure([node('account', null, { rate: { intervalUs: 10_000_000, burst: 2 } })]);
+  for (const id of ['1', '2']) await rules.grant(id);
+  expect(await rules.acquire('3')).toMatchObject({ reason: 'Rate', retryAtMs: START_MS + 10_000 });
+});
+
+test('N2 what a call of an earlier period gives back lowers no later one', async () => {
+  await rules.engine.configure([node('account', null, { limits: [limit('daily', 5, { window: fixed })] })]);
+  await rules.grant('1');
+  await rules.engine.advance(MINUTE);
+  await rules.grant('2');
+  await rules.engine.sidecar.cancel('1');
+  expect(await rules.usage('account', 'daily')).toMatchObject({ used: 1 });
+});

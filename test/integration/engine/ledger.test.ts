@@ -212,7 +212,7 @@ test('F3 L1 a tree that begins with remembered use begins with a checkpoint', as
   const tree = { key: TREE_KEY, account: { namespace: 'glm', name: 'max', uid: 'uid-1' }, nodes };
   const usage = [{ node: 'account', limit: 'five-hour', used: 2, anchorMs: START_MS - 1000 }];
   const revision = { leaseCreatedMs: START_MS, transitions: 0, generation: 1 };
-  await engine.admin.configure(tree, revision, { checkpoint: { usage } });
+  await engine.admin.configure(tree, revision, { checkpoint: { usage, learnt: [] } });
   await engine.sidecar.acquire(request('a'));
   await engine.sidecar.acquire(request('b', { wait: { mode: 'UntilSlot', maxWaitMs: 0 } }));
   const { replay, differences } = await ledger.replay();

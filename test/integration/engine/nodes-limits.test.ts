@@ -1,5 +1,5 @@
 /** What nodes hold besides windows and slots, on a real Redis: promises, scopes, stops, learning, what the operator does. */
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { NodeConfig } from '#sidecar/engine/tree-terms.ts';
 import { limit, node, ONE, request, START_MS } from '#test/support/engine.ts';
 import { useEngine } from './fixture.ts';
@@ -159,15 +159,70 @@ test('resetting a window forgets its use and keeps its reservations', async () =
   expect(await rules.engine.admin.resetWindow(rules.treeKey, 'account', 'no such limit')).toBe(false);
 });
 
+test('F3 a tree whose memory was lost starts with rates as far used and limits as low as its checkpoint says', async () => {
+  const nodes = [
+    node('account', null),
+    node('model:other', 'account', { concurrency: 6, adaptive: { min: 1, start: 4 } }),
+    node('quota:team/a', 'account', { rate: { intervalUs: 10_000_000, burst: 3 } }),
+    node('quota:team/b', 'account', { rate: { intervalUs: 10_000_000, burst: 3 } }),
+  ];
+  const tree = { key: rules.treeKey, account: { namespace: 'glm', name: 'max', uid: 'uid-1' }, nodes };
+  const revision = { leaseCreatedMs: START_MS, transitions: 0, generation: 1 };
+  const learnt = [
+    { node: 'model:other', rateUntilMs: null, concurrency: 2 },
+    { node: 'quota:team/a', rateUntilMs: START_MS + 25_000, concurrency: null },
+    // More than its burst can ever have used ahead: of another rate.
+    { node: 'quota:team/b', rateUntilMs: START_MS + 3_600_000, concurrency: null },
+    { node: 'quota:gone', rateUntilMs: START_MS + 25_000, concurrency: null },
+  ];
+  await rules.engine.admin.configure(tree, revision, { checkpoint: { usage: [], learnt } });
+  const { nodes: found } = (await rules.engine.admin.snapshot(rules.treeKey))!;
+  expect(found.map(({ name, concurrency, rateWaitUs }) => [name, concurrency, rateWaitUs])).toEqual([
+    ['account', null, 0],
+    ['model:other', 2, 0],
+    ['quota:team/a', null, 25_000_000],
+    ['quota:team/b', null, 30_000_000],
+  ]);
+  expect(await rules.acquire('1', { leaf: 'quota:team/a' })).toMatchObject({ reason: 'Rate' });
+  await rules.engine.advance(5000);
+  expect(await rules.acquire('2', { leaf: 'quota:team/a' })).toMatchObject({ kind: 'granted' });
+  expect(await rules.acquire('3', { leaf: 'quota:team/b' })).toMatchObject({ reason: 'Rate' });
+});
+
 test('F3 a tree whose memory was lost starts with what its checkpoint remembers, and learns first', async () => {
   const nodes = [node('account', null, { limits: [limit('five-hour', 10)] }), node('model:other', 'account')];
   const revision = { leaseCreatedMs: START_MS, transitions: 0, generation: 1 };
   const anchorMs = START_MS - 20_000;
   const usage = [{ node: 'account', limit: 'five-hour', used: 7, anchorMs }];
   const tree = { key: rules.treeKey, account: { namespace: 'glm', name: 'max', uid: 'uid-1' }, nodes };
-  await rules.engine.admin.configure(tree, revision, { lost: true, checkpoint: { usage } });
+  await rules.engine.admin.configure(tree, revision, { lost: true, checkpoint: { usage, learnt: [] } });
   expect(await rules.usage('account', 'five-hour')).toMatchObject({ used: 7, resetsAtMs: anchorMs + 60_000 + 2000 });
   expect(await rules.acquire('1')).toMatchObject({ reason: 'Learning' });
   await rules.engine.advance(20_000);
   expect(await rules.acquire('2')).toMatchObject({ kind: 'granted' });
+});
+
+describe('F3, N1 what is remembered of a window', () => {
+  const WINDOW = { node: 'account', limit: 'five-hour', used: 7 };
+  const restore = async (anchor: { readonly anchorMs: number | null; readonly anchorLoMs: number }): Promise<void> => {
+    const nodes = [node('account', null, { limits: [limit('five-hour', 10)] }), node('model:other', 'account')];
+    const tree = { key: rules.treeKey, account: { namespace: 'glm', name: 'max', uid: 'uid-1' }, nodes };
+    const revision = { leaseCreatedMs: START_MS, transitions: 0, generation: 1 };
+    await rules.engine.admin.configure(tree, revision, {
+      checkpoint: { learnt: [], usage: [{ ...WINDOW, ...anchor }] },
+    });
+  };
+
+  test('counts a call in the next one as well from its earliest opening on', async () => {
+    await restore({ anchorMs: START_MS - 20_000, anchorLoMs: START_MS - 50_000 });
+    await rules.engine.advance(10_000);
+    await rules.settle(await rules.grant('1'));
+    await rules.engine.advance(32_000);
+    expect(await rules.usage('account', 'five-hour')).toMatchObject({ used: 1 });
+  });
+
+  test('may have opened until now, if nobody saw it', async () => {
+    await restore({ anchorMs: null, anchorLoMs: START_MS - 50_000 });
+    expect(await rules.usage('account', 'five-hour')).toMatchObject({ used: 7, resetsAtMs: START_MS + 62_000 });
+  });
 });

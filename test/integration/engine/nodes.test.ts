@@ -107,6 +107,33 @@ test('T6 an aborted call keeps its slot for the hold, its windows are settled at
   expect(await rules.drifts()).toEqual([]);
 });
 
+test('T6 at the least limit every refusal of a call that was handed its slot since lengthens the hold', async () => {
+  await tree({ concurrency: 6, adaptive: { min: 1, start: 1 } });
+  const handed = async (id: string): Promise<Grant | null> => {
+    const beat = await rules.engine.sidecar.beat({ owner: 'pod-1', epoch: null, leases: [], waiters: [id] });
+    const notice = beat.kind === 'alive' ? beat.notices[0] : undefined;
+    return notice?.kind === 'granted' ? notice.grant : null;
+  };
+  const first = await rules.grant('1');
+  await rules.acquire('2', { wait: WAIT });
+  await rules.settle(first);
+  const holds: number[] = [];
+  for (let call = 2; call < 8; call++) {
+    let heldMs = 0;
+    for (let grant = await handed(String(call)); ; grant = await handed(String(call))) {
+      if (grant !== null) {
+        await rules.acquire(String(call + 1), { wait: WAIT });
+        await end(grant, 'refusedConcurrency');
+        break;
+      }
+      await rules.engine.advance(50);
+      heldMs += 50;
+    }
+    holds.push(heldMs);
+  }
+  expect(holds).toEqual([0, 50, 100, 200, 400, 800]);
+});
+
 test('T6 a refusal right after a hand-off changes the hold first, the limit only the second time', async () => {
   await tree({ concurrency: 6, adaptive: { min: 1, start: 2 } });
   const handOff = async (id: string, holder: Grant): Promise<Grant> => {

@@ -26,7 +26,7 @@ test('a grant out of the queue is published to its owner', async () => {
   const heard = rules.heardBy('pod-2');
   await heard.listening;
   await rules.settle(grant);
-  expect(await heard.next()).toMatchObject({ kind: 'granted', id: '2', grant: { ttlMs: 10_000 } });
+  expect(await heard.next()).toMatchObject({ kind: 'granted', id: '2', grant: { ttlMs: 13_000 } });
 });
 
 test('asking twice changes nothing about a waiter, and nobody else can take its id', async () => {
@@ -214,4 +214,26 @@ test('Q6 the end of a freeze, of a stop and of a rate gap each serve who waited 
     await rules.engine.advance(10_000);
     expect(await served('2')).toMatchObject({ kind: 'granted' });
   }
+});
+
+test('the snapshot tells since when the call has waited that has waited longest, at each node above it', async () => {
+  const teams = [node('quota:team/a', 'account'), node('quota:team/b', 'account')];
+  await rules.engine.configure([node('account', null, { concurrency: 1 }), ...models, ...teams]);
+  const grant = await rules.grant('1');
+  const oldest = async () => {
+    const { nodes } = (await rules.engine.admin.snapshot(rules.treeKey))!;
+    const named = new Map(nodes.map(({ name, oldestWaiterMs }) => [name, oldestWaiterMs && oldestWaiterMs - START_MS]));
+    return ['account', 'quota:team/a', 'quota:team/b'].map((name) => named.get(name));
+  };
+  expect(await oldest()).toEqual([null, null, null]);
+  await queue('2', { leaf: 'quota:team/a' });
+  await rules.engine.advance(1000);
+  await queue('3', { leaf: 'quota:team/b', owner: 'pod-2' });
+  await rules.engine.advance(1000);
+  await queue('4', { leaf: 'quota:team/b', owner: 'pod-3' });
+  expect(await oldest()).toEqual([0, 0, 1000]);
+  await rules.engine.sidecar.cancel('3');
+  expect(await oldest()).toEqual([0, 0, 2000]);
+  await rules.settle(grant);
+  expect(await oldest()).toEqual([2000, null, 2000]);
 });

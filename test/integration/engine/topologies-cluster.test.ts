@@ -1,19 +1,31 @@
 /** The engine in a cluster whose slots move. */
-import { expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { createDialect } from '#sidecar/engine/caller.ts';
 import { createAdminEngine, createSidecarEngine } from '#sidecar/engine/client.ts';
 import { createConfirmer } from '#sidecar/engine/confirm.ts';
+import { configKey } from '#sidecar/engine/keys.ts';
 import type { SidecarEngine } from '#sidecar/engine/port.ts';
+import { identityOf, serversOf } from '#sidecar/engine/servers.ts';
 import type { Grant } from '#sidecar/engine/terms.ts';
 import type { NodeConfig } from '#sidecar/engine/tree-terms.ts';
-import { request, settlement, TREE_KEY } from '#test/support/engine.ts';
+import { node, request, settlement, treeOf, TREE_KEY } from '#test/support/engine.ts';
 import { type ClusterOptions, startCluster, type TestCluster } from '#test/support/redis-cluster.ts';
 import { eventually, OPERATOR } from '#test/support/redis-stage.ts';
 import type { Topology } from '#test/support/redis-topologies.ts';
-import { afterwards, configure, granted, keepUsers, keys, open, TREE_USER } from './topology-fixture.ts';
+import {
+  afterwards,
+  configure,
+  everyServerHasUser,
+  granted,
+  keepUsers,
+  keys,
+  open,
+  TREE_USER,
+} from './topology-fixture.ts';
 
 /** A key whose slot is the tree's. */
 const [KEY] = keys;
+const REVISION = { leaseCreatedMs: 1, transitions: 0, generation: 1 };
 
 /** A cluster with a configured tree, and a sidecar's engine as the tree's user. */
 async function clusterWithTree(account: Partial<NodeConfig>, options: ClusterOptions = {}) {
@@ -196,4 +208,88 @@ test('under calls a slot moves there and back, and never is more granted than th
   expect(most).toBe(limit);
   expect(await sidecar.snapshot()).toMatchObject({ leases: 0 });
   expect((await admin.audit(TREE_KEY)).drifts).toEqual([]);
+});
+
+describe('W2 a slot that moves to another server', () => {
+  const identitiesOf = async (cluster: TestCluster): Promise<string[]> => {
+    const admins = cluster.servers.slice(0, 3).map((server) => cluster.admin(server));
+    return Promise.all(admins.map(identityOf));
+  };
+  const move = async (cluster: TestCluster): Promise<void> => {
+    const { target } = await otherThanOwner(cluster);
+    const migration = await cluster.migrate(KEY, target);
+    await migration.moveKeys();
+    await migration.finish();
+  };
+  const soon = () => Date.now() + 60_000;
+
+  test('F2 may go to a master that had none: user and library are there before, and it is declared with the others', async () => {
+    const { cluster, admin, sidecar } = await clusterWithTree({ concurrency: 2 });
+    const { target } = await otherThanOwner(cluster);
+    const there = cluster.admin(target);
+    await cluster.empty(target);
+    await there.call('ACL', 'DELUSER', TREE_USER.username);
+    await there.call('FUNCTION', 'FLUSH');
+    await everyServerHasUser(cluster);
+    await eventually(async () => ((await there.call('FUNCTION', 'LIST')) as unknown[]).length === 1, 'the library');
+    const servers = serversOf((await open(cluster, OPERATOR)).redis);
+    onTestFinished(() => servers[Symbol.dispose]());
+    const all = await servers.list(AbortSignal.timeout(10_000));
+    const { epoch } = await granted(sidecar, '1');
+    await admin.declareMove(TREE_KEY, { identities: await Promise.all(all.map(identityOf)), untilMs: soon() });
+    const migration = await cluster.migrate(KEY, target);
+    await migration.moveKeys();
+    await migration.finish();
+    const grant = await afterwards(() => sidecar.acquire(request('2', { epoch })));
+    expect(grant).toMatchObject({ kind: 'granted', epoch });
+  });
+
+  test('raises no epoch where that was declared: leases run on, and calls are granted without learning first', async () => {
+    const { cluster, admin, sidecar } = await clusterWithTree({ concurrency: 3 });
+    const first = await granted(sidecar, '1');
+    await admin.declareMove(TREE_KEY, { identities: await identitiesOf(cluster), untilMs: soon() });
+    // A new revision of the tree does not undo the declaration.
+    await admin.configure(treeOf([node('account', null, { concurrency: 2 })]), { ...REVISION, generation: 2 });
+    for (const id of ['2', '3']) {
+      await move(cluster);
+      const { epoch } = first;
+      const grant = await afterwards(() => sidecar.acquire(request(id, { generation: 2, epoch })));
+      expect(grant).toMatchObject({ kind: 'granted', epoch });
+      if (grant.kind === 'granted' && id === '2') await sidecar.settle([settlement(id, grant.fence)]);
+    }
+    expect(await sidecar.settle([settlement('1', first.fence)])).toMatchObject([{ kind: 'settled', late: false }]);
+    expect((await admin.audit(TREE_KEY)).drifts).toEqual([]);
+  });
+
+  test.each<[string, (identities: readonly string[]) => { identities: readonly string[]; untilMs: number }]>([
+    ['nothing was declared', () => ({ identities: [], untilMs: 0 })],
+    ['the time of the declaration is over', (identities) => ({ identities, untilMs: Date.now() })],
+    ['other servers were declared', () => ({ identities: ['another/one', 'one/more'], untilMs: soon() })],
+  ])('raises the epoch when %s', async (_, declared) => {
+    const { cluster, admin, sidecar } = await clusterWithTree({ concurrency: 2 });
+    const first = await granted(sidecar, '1');
+    await admin.declareMove(TREE_KEY, declared(await identitiesOf(cluster)));
+    await move(cluster);
+    const told = await afterwards(() => sidecar.acquire(request('2', { epoch: first.epoch })));
+    expect(told).toMatchObject({ kind: 'epoch' });
+  });
+
+  test('raises the epoch when a replica took over meanwhile, whatever was declared', async () => {
+    const { cluster, admin, sidecar } = await clusterWithTree({ concurrency: 2 }, { replicas: true });
+    const first = await granted(sidecar, '1');
+    await admin.declareMove(TREE_KEY, { identities: await identitiesOf(cluster), untilMs: soon() });
+    await (await cluster.ownerOf(KEY)).kill();
+    const told = await afterwards(() => sidecar.acquire(request('2', { epoch: first.epoch })));
+    expect(told).toMatchObject({ kind: 'epoch' });
+  });
+
+  test("W5 is declared by administrators only: a tree's user may neither call that nor write it", async () => {
+    const { cluster, connection } = await clusterWithTree({ concurrency: 2 });
+    const declaring = createAdminEngine({ redis: connection.redis }).declareMove(TREE_KEY, {
+      identities: await identitiesOf(cluster),
+      untilMs: soon(),
+    });
+    await expect(declaring).rejects.toMatchObject({ code: 'forbidden' });
+    await expect(connection.redis.hset(configKey(TREE_KEY), 'm', '')).rejects.toThrow('NOPERM');
+  });
 });

@@ -66,7 +66,7 @@ export async function afterwards<T>(ask: () => Promise<T>): Promise<T> {
 export async function keepUsers(operator: RedisConnection, topology: Topology): Promise<void> {
   const servers = serversOf(operator.redis);
   const log = createLog('silent');
-  const options = { usersKey: KEY, trees: () => new Set([TREE_KEY]), clock: systemClock, log };
+  const options = { usersKey: KEY, trees: () => new Map([[TREE_KEY, null]]), clock: systemClock, log };
   const keeper = new RedisKeeper({ ...options, servers });
   const stop = new AbortController();
   const running = keeper.run(stop.signal);

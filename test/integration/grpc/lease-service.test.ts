@@ -174,6 +174,8 @@ test('Status shows the nodes of the own path only', async () => {
     queued: 0,
     frozenUntilMs: null,
     breaker: 'Closed',
+    rateWaitUs: 0,
+    oldestWaiterMs: null,
     usage: [],
   });
   const usage = { limit: 'daily', resource: 'Cost', amount: 50, used: 20, reserved: 5, resetsAtMs: null } as const;
@@ -200,6 +202,8 @@ test('Status shows the nodes of the own path only', async () => {
     queued: 3,
     frozenUntilMs: 0n,
     breaker: 'Closed',
+    rateWaitUs: 0,
+    oldestWaiterMs: null,
     limits: [{ name: 'daily', resource: 'Cost', amount: 50n, used: 20n, reserved: 5n, resetsAtMs: 0n }],
   });
   expect(status.nodes[1]).toMatchObject({ frozenUntilMs: 77n, breaker: 'HalfOpen' });

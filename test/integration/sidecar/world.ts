@@ -23,7 +23,7 @@ const ACCOUNT = { namespace: 'glm', name: 'max', uid: 'uid-1' };
 const COUNTED: readonly Resource[] = ['Requests', 'Prompts', 'OutputTokens', 'Tokens', 'Credits', 'Cost'];
 const PLENTY = 2 ** 50;
 const HOUR_MS = 3_600_000;
-const TREE_KEY = hashName(`${ACCOUNT.namespace}/${ACCOUNT.name}`, 26);
+export const TREE_KEY = hashName(`${ACCOUNT.namespace}/${ACCOUNT.name}`, 26);
 const REVISION = { leaseCreatedMs: 1, transitions: 0, generation: 1 };
 
 export const NOTHING = { drifts: 0, excess: 0 };
@@ -35,6 +35,8 @@ export interface WorldOptions {
   readonly vendorConcurrency?: number;
   /** Changes the tree's nodes. */
   readonly nodes?: (node: NodeConfig) => NodeConfig;
+  /** Nodes besides. */
+  readonly more?: readonly NodeConfig[];
   /** Requests a window admits; default plenty. */
   readonly requests?: number;
   /** The vendor and Redis speak TLS with certificates of a CA of their own. */
@@ -190,7 +192,12 @@ function vendorTls(pki: TestPki | null): { tls?: { cert: string; key: string } }
   return pki === null ? {} : { tls: { cert: pki.cert, key: pki.key } };
 }
 
-function nodesOf({ concurrency = 4, requests = PLENTY, nodes = (node) => node }: WorldOptions): NodeConfig[] {
+function nodesOf({
+  concurrency = 4,
+  requests = PLENTY,
+  nodes = (node) => node,
+  more = [],
+}: WorldOptions): NodeConfig[] {
   const limits: LimitConfig[] = COUNTED.map((resource) => ({
     name: `window-${resource.toLowerCase()}`,
     resource,
@@ -202,6 +209,7 @@ function nodesOf({ concurrency = 4, requests = PLENTY, nodes = (node) => node }:
     node('model:glm-5.3', 'account', { concurrency }),
     node('model:other', 'account', { concurrency }),
     node(LEAF, 'account'),
+    ...more,
   ].map(nodes);
 }
 

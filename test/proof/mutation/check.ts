@@ -34,7 +34,8 @@ export async function checkMutants(options: CheckOptions): Promise<CheckResult> 
   for (const fault of faults) log(`TABLE     ${fault}`);
   if (faults.length > 0) return { killed: 0, failed: faults.length };
   const mutants = chosen(options);
-  log(`${mutants.length} of ${MUTANTS.length} mutants; ${MUTANTS.length - mutants.length} left out`);
+  const leftOut = MUTANTS.length - mutants.length;
+  log(`left out: ${leftOut} of ${MUTANTS.length} mutants${options.fast ? ' (npm run proof runs them)' : ''}`);
   if (mutants.length === 0) return { killed: 0, failed: 1 };
   using first = copyProject(ROOT);
   const files = [...new Set(mutants.flatMap(({ red }) => red))];
@@ -63,7 +64,7 @@ async function work(copy: Copy, left: Iterable<Mutant>, { signal, log }: CheckOp
     const name = `${seconds} s  ${mutant.rule}  ${mutant.guard}`;
     if (result.kind === 'red') {
       killed += 1;
-      log(`killed   ${name}  ← ${result.test}`);
+      log(`killed    ${name}  ← ${result.test}`);
     } else if (result.kind === 'green') {
       log(`SURVIVED ${name}`);
     } else {

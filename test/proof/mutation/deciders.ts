@@ -15,6 +15,53 @@ const configuration: readonly Mutant[] = [
   ...mutants('W1', 'configure', [
     ['a deleted node stays while it holds leases', 'record.i == 0 and not running', 'not running', 'deciders'],
     ['a deleted node stays while its rate waits', ' and (record.tat or 0) <= call.meta.now_us', '', 'guards.test'],
+    [
+      'paths that did not change are known still',
+      'if same_leader and not nodes_differ(',
+      'if false and not nodes_differ(',
+      'deciders',
+    ],
+    [
+      'a new leader has paths of its own',
+      'if same_leader and not nodes_differ(',
+      'if tree and not nodes_differ(',
+      'guards.test',
+    ],
+    [
+      'who waits is counted where it belongs now',
+      'if call.meta.waiting > 0 and nodes_differ(',
+      'if false and nodes_differ(',
+      'guards.test',
+    ],
+  ]),
+  ...mutants('W1', 'dispatch', [
+    ['who waits at a leaf that is gone is denied', '  failing.never = true\n', '', 'guards.test'],
+  ]),
+  ...mutants('W1', 'paths', [
+    ['a scope node is no leaf', 'if not config or config[NODE_SCOPE] then', 'if not config then', 'nodes'],
+    ['a model without a node is counted with the others', "or 'model:other'", "or 'model:none'", 'deciders'],
+    ['a scope node counts what matches', ' and in_scope(config[NODE_SCOPE], request) then', ' then', 'nodes'],
+    ['a scope node counts what is counted on its parent', 'if on_path[scope[3]] and', 'if', 'guards.test'],
+  ]),
+  ...mutants('W1', 'prelude', [
+    [
+      'a tree is read again when it changed',
+      'if not entry or entry.head ~= head then',
+      'if not entry then',
+      'deciders',
+    ],
+    [
+      'a node is read again when others wrote it',
+      'if not entry or entry[1] ~= text then',
+      'if not entry then',
+      'guards.test',
+    ],
+    [
+      'a record of the first release is not read',
+      "error({ err = 'NOTREE this tree is not configured' })",
+      'tree = read_tree(call)',
+      'deciders',
+    ],
   ]),
   ...mutants('W3', 'configure', [
     ['a foreign tree is a conflict', 'tree[1] ~= account[1] or tree[2] ~= account[2]', 'false', 'deciders'],
@@ -41,6 +88,7 @@ const configuration: readonly Mutant[] = [
       'reconfigured',
     ],
     ['a window passes on its use once', '(not before or before.keys[key])', 'true', 'reconfigured'],
+    ['a window keeps to the name of its limit', '(old_name == name or renamed)', 'true', 'guards.test'],
   ]),
   ...mutants('W5', 'govern', [
     [
@@ -73,8 +121,9 @@ const configuration: readonly Mutant[] = [
 
 const epochs: readonly Mutant[] = [
   ...mutants('W2', 'prelude', [
-    ['another server raises the epoch', 'meta.identity ~= identity', 'false', 'deciders', 'fast'],
+    ['another server raises the epoch', 'meta.identity ~= identity', 'false', 'deciders'],
     ['a caller ahead of us raises the epoch', 'epoch > call.meta.epoch and', 'false and', 'guards.test'],
+    ['an epoch no clock can have raises nothing', ' and epoch < MAX_AMOUNT / 2 then', ' then', 'guards.test'],
     ['fences are never repeated after a loss', 'wall_us, wall_us, wall_us', 'wall_us, wall_us, 0', 'guards.test'],
   ]),
   ...mutants('W2', 'acquire', [['acquire: the epoch check', 'other_epoch(call, ARGV[4])', 'nil', 'deciders']]),
@@ -117,6 +166,12 @@ const once: readonly Mutant[] = [
   ]),
   ...mutants('inv-I5', 'leases', [
     ['an id that ended is remembered', '  bury(call, id)\nend', 'end', 'deciders'],
+    [
+      'windows are settled once',
+      "  redis.call('HDEL', call.keys.leases, id)\n  redis.call('ZREM', call.keys.late, id)\nend",
+      'end',
+      'deciders',
+    ],
     ['what is held is over for everybody', 'not lease or lease.h == 1 or', 'not lease or', 'guards.test'],
   ]),
 ];
@@ -143,6 +198,34 @@ const numbers: readonly Mutant[] = [
       'fast',
     ],
     ['sums stay below 2^53', 'if amount > MAX_AMOUNT then return MAX_AMOUNT end', '', 'guards.test'],
+    ['sums stay above zero', 'if amount < 0 then return 0 end', '', 'guards.test'],
+  ]),
+  ...mutants('F3', 'remember', [
+    [
+      'only an empty memory takes over what is remembered',
+      'ipairs(call.fresh and remembered or {}) do\n    local config = nodes[each[1]]\n    for',
+      'ipairs(remembered) do\n    local config = nodes[each[1]]\n    for',
+      'guards.test',
+    ],
+    ['what was used before is remembered', 'if each[3] > 0 then seed(', 'if false then seed(', 'nodes'],
+    [
+      'only an empty memory takes over what was learnt',
+      'ipairs(call.fresh and remembered or {}) do\n    local config = nodes[each[1]]\n    if config',
+      'ipairs(remembered) do\n    local config = nodes[each[1]]\n    if config',
+      'guards.test',
+    ],
+    [
+      'a remembered limit keeps to its bounds',
+      'a.c = clamp(each[3], config[NODE_MIN], config[NODE_CONCURRENCY])',
+      'a.c = each[3]',
+      'guards.test',
+    ],
+    [
+      'a remembered wait is no longer than the burst',
+      'now_us + math.min(wait_us, config[NODE_BURST] * interval)',
+      'now_us + wait_us',
+      'guards.test',
+    ],
   ]),
   ...mutants('L2', 'meters', [
     ['what lands stays below 2^53', 'math.min(amount, MAX_AMOUNT - window.u)', 'amount', 'guards.test'],

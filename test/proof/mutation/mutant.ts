@@ -19,17 +19,54 @@ export interface Mutant {
 export const suite = (name: string): string => `test/integration/engine/${name}`;
 export const lua = (name: string): string => `sidecar/engine/lua/${name}.lua`;
 
-/** Mutants of one file and rule: guard, what is there, what is put instead, the suites. */
-export type Row = readonly [guard: string, find: string, put: string, red: string | readonly string[], fast?: 'fast'];
+/** Guard, what is there, what is put instead, the tests. */
+export type Row = readonly [
+  guard: string,
+  find: string,
+  put: string,
+  red: string | readonly string[],
+  fast?: 'fast' | undefined,
+];
 
-export function mutants(rule: string, file: string, rows: readonly Row[]): readonly Mutant[] {
+/** Mutants of one file; `red` is from the root of the project. */
+export function mutantsOf(file: string, rule: string, rows: readonly Row[]): readonly Mutant[] {
   return rows.map(([guard, find, put, red, fast]) => ({
     guard,
     rule,
-    file: lua(file),
+    file,
     find,
     put,
-    red: [red].flat().map(suite),
+    red: [red].flat(),
     ...(fast ? { fast: true } : {}),
   }));
+}
+
+/** Of one file of the engine; `red` names suites, or is a path from the root of the project. */
+export function mutants(rule: string, name: string, rows: readonly Row[]): readonly Mutant[] {
+  return mutantsOf(
+    lua(name),
+    rule,
+    rows.map(([guard, find, put, red, fast]) => [
+      guard,
+      find,
+      put,
+      [red].flat().map((each) => (each.startsWith('test/') ? each : suite(each))),
+      fast,
+    ]),
+  );
+}
+
+/** Of one file of the sidecar's leases; `red` names unit tests of them. */
+export function ofLeases(name: string, rule: string, rows: readonly Row[]): readonly Mutant[] {
+  return mutantsOf(
+    `sidecar/leases/${name}.ts`,
+    rule,
+    rows.map(([guard, find, put, red, fast]) => [
+      guard,
+      find,
+      put,
+      [red].flat().map((test) => `test/unit/leases/${test}`),
+      fast,
+    ]),
+  );
 }

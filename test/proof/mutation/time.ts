@@ -4,6 +4,7 @@ import { mutants, type Mutant } from './mutant.ts';
 export const TIME: readonly Mutant[] = [
   ...mutants('T1', 'prelude', [
     ['logical time never goes back', 'if behind < 0 then meta.now_us', 'if true then meta.now_us', 'leases', 'fast'],
+    ['a clock set back is counted', 'then meta.steps = meta.steps + 1 end', 'then end', 'guards-owners'],
   ]),
   ...mutants('T2', 'claim', [
     ['a claim refuses a lost lease', 'lease and lease.v == 1 and', 'lease and', 'leases', 'fast'],
@@ -12,6 +13,16 @@ export const TIME: readonly Mutant[] = [
     ['a claimed lease is known as sent', '    lease.q = 1\n', '', 'leases'],
     ['a claim ends the state not sent', 'note_sent(call, lease)', '', 'guards-time'],
   ]),
+  ...mutants('T2', 'leases', [
+    ['a call counts as sent once', 'if lease.d ~= 1 then return end', '', 'guards-owners'],
+    [
+      'a grant is not sent before its claim or beat',
+      'lease.h == 1 or lease.d == 1\n',
+      'lease.h == 1\n',
+      'guards-owners',
+    ],
+  ]),
+  ...mutants('T2', 'beat', [['a beat ends the state not sent', '    note_sent(call, lease)\n', '', 'guards-time']]),
   ...mutants('T2', 'dispatch', [
     [
       'a handed-off grant must be claimed soon',
@@ -39,14 +50,45 @@ export const TIME: readonly Mutant[] = [
     ],
     ['one silent owner is no mass', 'silent < 2 or ', '', 'leases'],
     ['half of the owners is not most', 'silent * 2 <= total', 'silent * 2 < total', 'guards-time'],
+    [
+      'a mass that fell silent has its lifetime',
+      'if meta.now_ms < meta.mass_from + TTL_MS then return true end',
+      '',
+      'leases',
+    ],
+    ['an ending is no sign of life', 'if change >= 0 then seen', 'if true then seen', 'guards-owners'],
+    [
+      'an owner without leases is nobody',
+      "  elseif packed then\n    redis.call('HDEL'",
+      "  elseif false then\n    redis.call('HDEL'",
+      'guards-owners',
+    ],
   ]),
   ...mutants('T3', 'dispatch', [
-    ['after a gap no waiter is let go at once', 'elseif gap then', 'elseif false then', 'guards-time'],
+    [
+      'after a gap no waiter is let go at once',
+      'elseif meta.now_ms < meta.no_reap_until then',
+      'elseif false then',
+      'guards-time',
+    ],
   ]),
   ...mutants('T4', 'leases', [
     ['an expired lease settles late', 'if lease.x == 1 then\n', 'if false then\n', 'leases'],
     ['expiry charges the reserve', 'reserved[charge.q] = charge.R', 'reserved[charge.q] = 0', 'leases', 'fast'],
     ['a reserve lands once', '    lease.x = 1\n', '', 'leases'],
+    [
+      'a revived call that expires again lands no reserve',
+      '  if lease.x == 0 then\n',
+      '  if true then\n',
+      'guards-owners',
+    ],
+    ['a late settlement frees no slot twice', 'if lease.v == 0 then return end\n', '', 'guards-owners'],
+    [
+      'an id is free again when nobody may settle it',
+      ' and tonumber(until_ms) > call.meta.now_ms',
+      '',
+      'guards-owners',
+    ],
     [
       'a late settlement has an end',
       ' or lease.v == 0 and call.meta.now_ms >= lease.g + lease.m + LATE_MS',
@@ -92,7 +134,7 @@ export const TIME: readonly Mutant[] = [
     ],
   ]),
   ...mutants('T5', 'cancel', [
-    ['a cancelled id is never granted', '  bury(call, id)\n', '', 'deciders', 'fast'],
+    ['a cancelled id is never granted', '  bury(call, id)\n', '', 'deciders'],
     ['a cancelled waiter leaves', '    queue.leave(call, id, waiter)\n', '', 'queue'],
     ['the place of who comes back is kept', 'if keep then keep_place(call, waiter) end', '', 'queue'],
   ]),
@@ -142,24 +184,47 @@ export const TIME: readonly Mutant[] = [
       'if false and blame_hold(',
       'nodes',
     ],
-    ['the second one blames the limit', ' or meta.now_ms - meta.held_at <= 30000 and meta.held_at > 0', '', 'nodes'],
+    [
+      'soon after it the hold grows only where the limit can be no lower',
+      'if first or limit <= least',
+      'if true or limit <= least',
+      'guards-time',
+    ],
+    ['soon after it the limit is blamed', '  return first\n', '  return true\n', 'nodes'],
     ['only a hand-off blames the hold', 'lease.d == 0 or ', '', 'nodes'],
     ['only soon after it', 'ending.sent_after > 500 or ', '', 'guards-time'],
-    ['not above the limit', 'record.i > limit or', '', 'guards-time'],
+    ['not above the limit', ' or record.i > limit then return false end', ' then return false end', 'guards-time'],
+  ]),
+  ...mutants('T6', 'govern', [
+    ['the slots of a reclaimed call are held', 'expire(call, id, ZOMBIE_HOLD_MS)', 'expire(call, id)', 'nodes'],
+    ['a process is not reclaimed with its predecessors', ' and owner ~= except', '', 'guards-owners'],
   ]),
   ...mutants('T7', 'prelude', [
     [
       'another server begins the learning',
-      'math.max(meta.epoch + 1, meta.wall_ms)\n    begin_learning(meta)',
+      'math.max(meta.epoch + 1, meta.wall_ms)\n      begin_learning(meta)',
       'math.max(meta.epoch + 1, meta.wall_ms)',
       'nodes',
     ],
     ['a caller ahead of us begins the learning', 'begin_learning(call.meta)', '', 'guards.test'],
   ]),
   ...mutants('T7', 'leases', [
-    ['nothing is granted while learning', 'if epoch ~= meta.epoch then call.learning = true end', '', 'nodes'],
-    ['learning has an end', 'if meta.now_ms >= meta.learn_until then return false end', '', 'nodes'],
-    ['after a total loss it lasts to its end', 'if meta.learn_all == 1 then return true end', '', 'nodes'],
+    [
+      'nothing is granted while an owner is missing',
+      'if epoch ~= call.meta.epoch then call.missing = true end',
+      '',
+      'guards-owners',
+    ],
+    ['learning has an end', 'if meta.now_ms >= meta.learn_until then return nil end', '', 'nodes'],
+    ['after a total loss it lasts to its end', 'meta.learn_all == 1 or ', '', 'guards-bounds'],
+    ['who registered is not missing', 'if registered or not packed then', 'if not packed then', 'nodes'],
+    [
+      'who is granted something first is not missing',
+      'if registered or not packed then',
+      'if registered then',
+      'guards-owners',
+    ],
+    ['learning takes its least time', 'return meta.now_ms < least and least or nil', 'return nil', 'nodes'],
   ]),
   ...mutants('T7', 'register', [
     ['a registration is noted', 'note_owner(call, owner, 0, true)', '', 'nodes'],
@@ -183,5 +248,24 @@ export const TIME: readonly Mutant[] = [
       'deciders',
     ],
     ['what runs already takes no rate', '{ force = true, id = id }', '{ id = id }', 'guards-time'],
+    ['a call whose leaf is gone is counted on the account', "    request.leaf = 'account'\n", '', 'guards-owners'],
+    [
+      'a call that is put back has no higher class',
+      'request.class = math.max(request.class, path.class)',
+      '',
+      'guards-owners',
+    ],
+    ['its fence is not given again', 'math.max(meta.fence, fence) + 1', 'meta.fence + 1', 'guards-owners'],
+    ['what an owner never used is given back', 'take_back(call, ARGV[index], owner, false)', '', 'leases'],
+  ]),
+  ...mutants('T7', 'configure', [
+    ['a lost memory is learnt anew', 'if (lost or call.outdated) and call.fresh then', 'if false then', 'nodes'],
+    [
+      'a memory that is there is not',
+      ' and call.fresh then\n    call.meta.learn_until',
+      ' then\n    call.meta.learn_until',
+      'guards-owners',
+    ],
+    ['a tree of the first release is learnt anew', '(lost or call.outdated) and', 'lost and', 'deciders'],
   ]),
 ];

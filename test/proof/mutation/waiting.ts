@@ -38,7 +38,25 @@ export const WAITING: readonly Mutant[] = [
       'request.leaf, request.class',
       'guards-waiting',
     ],
+  ]),
+  ...mutants('Q1', 'turns', [
     ['owners take turns', 'math.max(flow.round, last + 1)', 'flow.round', 'queue'],
+    [
+      'who comes back to a flow that began anew is no later than a newcomer',
+      'math.min(kept or round, round)',
+      'kept or round',
+      'queue-bounds',
+    ],
+    ['a turn is forgotten in time', 'int(math.max(until_ms, request.deadline))', 'int(MAX_AMOUNT)', 'queue-bounds'],
+  ]),
+  ...mutants('Q1', 'govern', [
+    ['a reclaimed owner has no turn', "elseif string.sub(id, 1, 2) == 'T:'", 'elseif false', 'queue-bounds'],
+    [
+      'a process of which nothing is left is not draining',
+      'if process and leases + waiters == 0 then set_draining(call, process, false) end',
+      '',
+      'queue-bounds',
+    ],
   ]),
   ...mutants('Q2', 'queue', [
     [
@@ -47,25 +65,32 @@ export const WAITING: readonly Mutant[] = [
       '0',
       'queue',
     ],
+    [
+      'a flow that nobody waits in keeps what it owes at a bottleneck',
+      'if bottleneck and finish > bottleneck.v then return true end',
+      '',
+      'queue-bounds',
+    ],
     ['weights make shares', 'math.floor(TAG_SCALE / weight)', 'TAG_SCALE', 'queue'],
     [
       'who comes back is not behind virtual time',
       '  flow.tag = math.max(flow.tag, call.meta.vtime)\n  queue.score_flow',
       '  queue.score_flow',
-      'guards-waiting',
+      'guards-order',
     ],
-    ['a new flow starts at virtual time', 'tag = call.meta.vtime, round = 1', 'tag = 0, round = 1', 'guards-waiting'],
   ]),
   ...mutants('Q2', 'guard', [
     ['a grant costs its flow', 'flow.tag = flow.tag + cost', '', 'queue'],
-    ['a grant costs its flow at the bottleneck', 'start, start + cost', 'start, start', 'queue'],
+    ['virtual time does not go back', 'flow.tag = math.max(flow.tag, meta.vtime)', '', 'guards-order'],
+    ['virtual time goes on', '  meta.vtime = flow.tag\n', '', 'guards-order'],
+    ['a grant costs its flow at the bottleneck', 'flow, x, start + cost)', 'flow, x, start)', 'queue'],
   ]),
   ...mutants('Q2', 'dispatch', [
     [
       'after a grant the rest stands in line again',
       'if record and charged then queue.park',
       'if false then queue.park',
-      'queue',
+      'guards-order',
     ],
   ]),
   ...mutants('Q3', 'check', [
@@ -77,16 +102,11 @@ export const WAITING: readonly Mutant[] = [
       'who waits for more than the account parks there',
       'if root and #others > 0 then return nil, best_of(others), false end',
       '',
-      ['queue-order', 'guards-waiting'],
+      'guards-order',
     ],
   ]),
   ...mutants('Q2', 'dispatch', [
-    [
-      'who was moved in vain goes back',
-      'if call.root_stopped then return_moved(call) end',
-      '',
-      ['queue-order', 'guards-waiting'],
-    ],
+    ['who was moved in vain goes back', 'if call.root_stopped then return_moved(call) end', '', 'guards-order'],
   ]),
   ...mutants('Q4', 'check', [
     ['a call that is too late for its deadline is denied', 'if late then return best end', '', 'queue', 'fast'],
@@ -94,6 +114,29 @@ export const WAITING: readonly Mutant[] = [
     ['nobody waits for a stop without end', 'if endless then return endless end', '', 'queue'],
     ['nobody waits for what can never fit', 'if never then return never end', '', 'nodes'],
     ['a call of mode Reject does not wait', "if mode == 'R' then return best end", '', 'reconfigured'],
+    ['a stop is what a denial tells', "if failing.reason == 'Stopped' then return failing end", '', 'guards-order'],
+    [
+      'the stop that lasts longest is told',
+      'if not longest or ends > longest.ends then',
+      'if not longest then',
+      'guards-order',
+    ],
+    [
+      'UntilSlot does not wait for the end of a stop',
+      'failing.used_up, failing.all = true, for_all',
+      'failing.all = for_all',
+      'guards-order',
+    ],
+  ]),
+  ...mutants('Q4', 'acquire', [
+    [
+      'a call that may not wait is denied when others are first',
+      "elseif request.mode == 'R' then",
+      'elseif false then',
+      'guards-order',
+    ],
+    ['a denial is told again while it is kept', 'if notice then return notice end', '', 'guards.test'],
+    ['a denial that was told is forgotten', '  if tell then\n', '  if false then\n', 'guards-order'],
   ]),
   ...mutants('Q4', 'dispatch', [
     ['past its deadline a waiter is denied', 'if waiter.deadline <= meta.now_ms then', 'if false then', 'queue'],
@@ -110,6 +153,12 @@ export const WAITING: readonly Mutant[] = [
       'if head_fits(call, sub, name, limit) then set_guard(call, x, sub) end',
       'set_guard(call, x, sub)',
       'guards-waiting',
+    ],
+    [
+      'another first has not been passed yet',
+      'if bottleneck.first ~= birth then bottleneck.first, bottleneck.bypass = birth, 0 end',
+      '',
+      'guards-order',
     ],
     ['one guard a tree', ' or call.meta.guarded == 1 then return end', ' then return end', 'guards-waiting'],
     ['the guarded call itself may take', 'not guard or request.head_of == guard.sub', 'not guard', 'queue'],
@@ -164,6 +213,13 @@ export const WAITING: readonly Mutant[] = [
   ]),
   ...mutants('Q9', 'swap', [['a swap asks as a newcomer', 'again and place or nil', 'place', 'guards-waiting']]),
   ...mutants('bounds', 'acquire', [
+    ['what is over frees its slot before the decision', '  reap(call)\n  call.reaped = true\n', '', 'leases'],
+    [
+      'a kept denial ends',
+      ' or tonumber(until_ms) <= call.meta.now_ms then return nil end\n  if tell',
+      ' then return nil end\n  if tell',
+      'guards-bounds',
+    ],
     ['the queue of a leaf is bounded', 'if waiting >= leaf[NODE_QUEUE] then', 'if false then', 'queue'],
     ['the queue of the account is bounded', 'flow >= account[NODE_QUEUE]', 'false', 'queue'],
     [
@@ -180,7 +236,9 @@ export const WAITING: readonly Mutant[] = [
     ],
   ]),
   ...mutants('bounds', 'dispatch', [
-    ['a silent waiter leaves', '    else\n      queue.leave(call, id, waiter)\n', '    else\n', 'queue'],
+    ['a silent waiter leaves', '  else\n    queue.leave(call, id, waiter)\n', '  else\n', 'queue'],
+    ['waiters whose time is over go some a call', 'waits and waiters == 0 or kept == 0', 'false', 'queue-bounds'],
+    ['the rest of them is next', 'call.more = true', '', 'queue-bounds'],
     [
       'a grant is published',
       'call.outcomes[id] = reply\n  push(call, waiter.owner, id, reply)',
@@ -196,7 +254,7 @@ export const WAITING: readonly Mutant[] = [
     ],
   ]),
   ...mutants('bounds', 'beat', [
-    ['a beat keeps a waiter', 'set_heard(call, id, waiter)', '', 'queue'],
+    ['a beat keeps a waiter', 'queue.hear(call, id, waiter)', '', 'queue'],
     ['a beat keeps a lease', '  extend(call, id)\n', '', 'leases'],
   ]),
 ];

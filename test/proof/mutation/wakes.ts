@@ -2,14 +2,6 @@
 import { mutants, type Mutant } from './mutant.ts';
 
 export const WAKES: readonly Mutant[] = [
-  ...mutants('Q6', 'acquire', [
-    [
-      'wake: a grant of others gives System its turn',
-      "if request.class ~= 1 then queue.wake(call, 'account|system') end",
-      '',
-      'guards-wakes',
-    ],
-  ]),
   ...mutants('Q6', 'configure', [['wake: configure', '  queue.wake_all(call)\n', '', 'queue', 'fast']]),
   ...mutants('Q6', 'dispatch', [['wake: a timer', 'queue.wake(call, x, true)', '', 'queue']]),
   ...mutants('Q6', 'govern', [
@@ -56,7 +48,6 @@ export const WAKES: readonly Mutant[] = [
     ],
     ['wake: everything', 'for _, x in ipairs(xs) do queue.wake(call, x) end', '', 'queue'],
   ]),
-  ...mutants('Q6', 'register', [['wake: the end of learning', '  queue.wake_all(call)\n', '', 'guards-wakes']]),
   ...mutants('Q6', 'dispatch', [
     [
       'a parked call comes back by time',
@@ -75,12 +66,6 @@ export const WAKES: readonly Mutant[] = [
     [
       'a call that parks at once comes back by time',
       'queue.set_timer(call, failing.x, failing.timer or retry)',
-      '',
-      'queue',
-    ],
-    [
-      'a stopped account is looked at again, from the start',
-      "if root then queue.set_timer(call, 'account', root_timer(call, request.found)) end",
       '',
       'queue',
     ],

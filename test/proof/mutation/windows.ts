@@ -64,6 +64,18 @@ export const WINDOWS: readonly Mutant[] = [
   ]),
   ...mutants('N2', 'meters', [
     [
+      'a correction of an old period lowers no new one',
+      'if window.s == place then window.u',
+      'if true then window.u',
+      'guards-windows',
+    ],
+    [
+      'what is measured is reserved while the call runs',
+      'else window.r = window.r + charge.R end',
+      'end',
+      ['windows', 'guards.test'],
+    ],
+    [
       'a bucket does not leave early',
       '(buckets[gone + 1] + 1) * window.w <= now',
       'buckets[gone + 1] * window.w <= now',
@@ -128,6 +140,13 @@ export const WINDOWS: readonly Mutant[] = [
     ],
   ]),
   ...mutants('N4', 'charges', [
+    ['the rate has its burst', 'record.tat or 0) - (burst - 1) * interval', 'record.tat or 0)', 'guards-windows'],
+    [
+      'a rate token is taken',
+      'math.max(record.tat or 0, now_us) + interval',
+      'math.max(record.tat or 0, now_us)',
+      'leases',
+    ],
     [
       'a refunded token is not given twice',
       'math.max(record.tat - record.rt, floor)',
@@ -154,6 +173,7 @@ export const WINDOWS: readonly Mutant[] = [
     ['a freeze holds', 'if a.fz and wall < a.fz then', 'if false then', 'nodes'],
     ['a pause holds', 'if a.pz and now < a.pz then', 'if false then', 'nodes'],
     ['an open breaker holds', "(now < a.bo or a.bp ~= '') then", "a.bp ~= '' then", 'nodes'],
+    ['a call above what one call may reserve is refused', 'if asked > most[2] then', 'if false then', 'nodes'],
     ['a half-open breaker lets one through', "(now < a.bo or a.bp ~= '') then", 'now < a.bo then', 'nodes'],
     ['a stop excepts its classes only', ' and not stop[4][class]', '', 'nodes'],
   ]),

@@ -1,5 +1,6 @@
 /** A tree under more calls than it can serve, on the model alone: who is granted, in which order. */
 import { Model } from '#sidecar/engine/model.ts';
+import { hear } from '#sidecar/engine/model-queue.ts';
 import type { AcquireRequest, Outcome } from '#sidecar/engine/terms.ts';
 import type { NodeConfig } from '#sidecar/engine/tree-terms.ts';
 import { request, settlement, START_MS, treeOf } from '#test/support/engine.ts';
@@ -75,7 +76,7 @@ export class Backlog {
     this.model.clock.setUs(this.#nowMs * 1000);
     if (this.#nowMs % 1000 !== 0) return;
     const { room, leases } = this.model.tree;
-    for (const waiter of room.waiters) waiter.heardMs = this.#nowMs;
+    for (const waiter of room.waiters) hear(waiter, { logicalMs: this.#nowMs });
     for (const lease of leases.live) leases.extend(lease);
   }
 

@@ -10,8 +10,8 @@ interface Known {
   readonly request: AcquireRequest;
   /** Of its last lease, however it was granted; 0: it had none. */
   fence: number;
-  /** The owner that was told to wait, and not what became of it. */
-  waitsFor: string | null;
+  /** Owners that were told to wait, and not what became of it: another may ask for an id that its owner has lost. */
+  readonly waitsFor: Set<string>;
 }
 
 interface Some {
@@ -45,7 +45,7 @@ export class Callers {
       wait: { mode: asking.mode, maxWaitMs: asking.maxWaitMs },
       place: asking.place === null ? null : `place-${asking.place}`,
     });
-    this.#calls.push({ request: call, fence: 0, waitsFor: null });
+    this.#calls.push({ request: call, fence: 0, waitsFor: new Set() });
     return call;
   }
 
@@ -84,7 +84,7 @@ export class Callers {
   }
 
   waitersOf({ owner, skip }: Some): readonly string[] {
-    return this.#of(skip, ({ waitsFor }) => waitsFor === OWNERS[owner]).map(({ request: { id } }) => id);
+    return this.#of(skip, ({ waitsFor }) => waitsFor.has(OWNERS[owner]!)).map(({ request: { id } }) => id);
   }
 
   registrationsOf(some: Some & { readonly sent: boolean }): RegisterRequest['leases'] {
@@ -103,16 +103,17 @@ export class Callers {
   #heardFor({ id, owner }: AcquireRequest, isQueued: boolean): void {
     const call = this.#calls.find((each) => each.request.id === id);
     if (!call) return;
-    if ((call.waitsFor ?? owner) === owner) call.waitsFor = isQueued ? owner : null;
+    if (isQueued) call.waitsFor.add(owner);
+    else call.waitsFor.delete(owner);
     // Tried again: the lease it had is settled.
     if (isQueued) call.fence = 0;
   }
 
-  hearBeat(reply: BeatReply): void {
+  hearBeat(owner: string, reply: BeatReply): void {
     if (reply.kind !== 'alive') return;
     this.learn(reply.epoch);
     const told = [...reply.notices.map(({ id }) => id), ...reply.lost];
-    for (const call of this.#calls) if (told.includes(call.request.id)) call.waitsFor = null;
+    for (const call of this.#calls) if (told.includes(call.request.id)) call.waitsFor.delete(owner);
   }
 
   learn(epoch: number): void {

@@ -2,45 +2,11 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { ENGINE_CONSTANTS } from '#sidecar/engine/constants.ts';
-import type { NodeConfig, PriorityClass } from '#sidecar/engine/tree-terms.ts';
+import type { PriorityClass } from '#sidecar/engine/tree-terms.ts';
 import { limit, node, NOTHING, ONE } from '#test/support/engine.ts';
 import { Backlog, tally, type Stream } from './backlog.ts';
 import { runParameters } from './seed.ts';
-
-const GRANTS = 2200;
-/** Which call in flight ends next, each time: as random as the seed, and small to print. */
-const ends = fc.nat({ max: 2 ** 31 - 1 }).map((seed) => {
-  let state = seed;
-  return Array.from({ length: GRANTS }, () => {
-    state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0;
-    return state >>> 16;
-  });
-});
-const slots = fc.integer({ min: 1, max: 4 });
-const WEIGHTS = { heavy: 8, middle: 2, light: 1 } as const;
-
-const of = (name: string, parent: string, rest: Partial<NodeConfig> = {}): NodeConfig =>
-  node(`quota:a/${name}`, parent, rest);
-const from = (name: string, call: Stream['call'] = {}): Stream => ({
-  name,
-  call: { leaf: `quota:a/${name}`, owner: `pod-${name}/1`, ...call },
-});
-const weighted = (parent: string): readonly NodeConfig[] =>
-  Object.entries(WEIGHTS).map(([name, weight]) => of(name, parent, { weight }));
-const streams = Object.keys(WEIGHTS).map((name) => from(name));
-
-/** The worst relative error of what the named streams got, against shares that are to each other as `weights`. */
-function shareError(granted: readonly string[], weights: Readonly<Record<string, number>>): number {
-  const counts = tally(granted.filter((name) => name in weights));
-  const sum = (all: readonly number[]): number => all.reduce((a, b) => a + b, 0);
-  const served = sum([...counts.values()]);
-  const whole = sum(Object.values(weights));
-  const errors = Object.entries(weights).map(([name, weight]) => {
-    const fair = (served * weight) / whole;
-    return Math.abs((counts.get(name) ?? 0) - fair) / fair;
-  });
-  return Math.max(...errors);
-}
+import { ends, from, GRANTS, of, shareError, slots, streams, weighted, WEIGHTS } from './shares.ts';
 
 test('Q2 shares of a full account are 8:2:1 by weight, within 2 %', () => {
   fc.assert(

@@ -52,8 +52,8 @@ function checkRoom(tree: ModelTree): void {
   }
   for (const sub of room.subs.values()) {
     ok(room.headOf(sub.name), 'a sub-queue without waiters');
-    ok(!sub.parked || room.bottlenecks.has(sub.parked.x));
-    if (!sub.parked) ok(sub.flow.tag >= room.time, 'a flow that may be dispatched is behind virtual time');
+    ok(sub.x === null || room.bottlenecks.has(sub.x));
+    if (sub.x === null) ok(sub.flow.tag >= room.time, 'a flow that may be dispatched is behind virtual time');
   }
   if (room.guard) ok(room.subs.has(room.guard.sub), 'the guard keeps room for nobody');
 }
@@ -68,10 +68,10 @@ export function checkNobodyFits({ tree }: Model): void {
   for (const sub of room.subs.values()) {
     const waiter = room.headOf(sub.name);
     const path = waiter && tree.path(waiter.request);
-    const againMs = (room.timers.get(sub.parked?.x ?? '') ?? Infinity) - now.logicalMs;
+    const againMs = (room.timers.get(sub.x ?? '') ?? Infinity) - now.logicalMs;
     if (!path || againMs <= ENGINE_CONSTANTS.GUARD_MS) continue;
     const failings = tree.check(path, { request: waiter.request, class: waiter.class, headOf: sub.name });
-    const where = sub.parked ? `parked at ${sub.parked.x}` : 'runnable';
+    const where = sub.x !== null ? `parked at ${sub.x}` : 'runnable';
     ok(failings.length > 0, `${waiter.request.id} fits and waits all the same, ${where}`);
   }
   for (const [node, before] of learnt) node.learnt = before;

@@ -54,6 +54,8 @@ export type Step =
   | { readonly do: 'freeze'; readonly node: number; readonly forMs: number | null }
   | { readonly do: 'reset'; readonly node: number; readonly limit: number }
   | { readonly do: 'configure'; readonly shape: Shape; readonly leader: number; readonly lost: boolean }
+  /** To another server; declared: from, to, or both, until a while from now. */
+  | { readonly do: 'move'; readonly declares: 'from' | 'to' | 'both'; readonly forMs: number; readonly afterMs: number }
   | { readonly do: 'restart' }
   | { readonly do: 'wipe' };
 
@@ -167,6 +169,15 @@ const step: fc.Arbitrary<Step> = oneOf(
       shape: shapes,
       leader: fc.constantFrom(0, 0, 0, 0, 1, -1),
       lost: fc.constantFrom(false, false, true),
+    }),
+  ],
+  [
+    1,
+    fc.record<Step & { do: 'move' }>({
+      do: fc.constant('move'),
+      declares: fc.constantFrom('both', 'both', 'both', 'from', 'to'),
+      forMs: fc.constantFrom(5000, 60_000),
+      afterMs: fc.constantFrom(0, 0, 4999, 5000),
     }),
   ],
   [1, fc.constantFrom<Step>({ do: 'restart' }, { do: 'restart' }, { do: 'wipe' })],

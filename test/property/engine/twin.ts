@@ -2,6 +2,7 @@
 import { deepEqual, equal } from 'node:assert/strict';
 import { AppError } from '#sidecar/base/errors.ts';
 import { Model, type Tick } from '#sidecar/engine/model.ts';
+import { restorable, type StoredCheckpoint, takeCheckpoint } from '#operator/controllers/checkpoints/plan.ts';
 import type { AcquireRequest } from '#sidecar/engine/terms.ts';
 import { START_MS, TREE_KEY, treeOf, type TestEngine } from '#test/support/engine.ts';
 import { Callers } from './callers.ts';
@@ -13,9 +14,12 @@ export class Twin {
   readonly callers = new Callers();
   readonly #engine: TestEngine | null;
   #us = START_MS * 1000;
+  /** Of the memory that was wiped last. */
+  #checkpoint: StoredCheckpoint | null = null;
   #generation = 0;
   #transitions = 0;
   #restarts = 0;
+  #server = 'one';
   /** What the client of the engine was told last. */
   #told: number | null = null;
   /** In force; null: there is no tree. */
@@ -52,13 +56,13 @@ export class Twin {
         await this.#configure(step);
         break;
       case 'restart':
-        this.#restarts += 1;
-        await this.#engine?.restartAs(`server-${this.#restarts}`);
-        this.model.clock.restartAs(`server-${this.#restarts}`);
+        await this.#restart(this.#nextServer());
         break;
       case 'wipe':
+        this.#checkpoint = this.#takeCheckpoint() ?? this.#checkpoint;
         await this.#engine?.wipe();
         this.model.wipe();
+        this.#server = 'one';
         this.#shape = null;
         break;
       case 'acquire':
@@ -97,11 +101,21 @@ export class Twin {
     const transitions = this.#transitions + Math.min(leader, 0);
     const revision = { leaseCreatedMs: START_MS, transitions, generation: this.#generation };
     const tree = treeOf(nodesOf(shape, this.nowMs));
-    const wanted = this.model.configure(tree, revision, { lost });
-    if (this.#engine) deepEqual(await this.#engine.admin.configure(tree, revision, { lost }), wanted);
+    // It counts where the memory was lost only, and then not before the operator says so.
+    const checkpoint = lost && this.#checkpoint ? { checkpoint: restorable(this.#checkpoint, tree, this.nowMs) } : {};
+    const wanted = this.model.configure(tree, revision, { lost, ...checkpoint });
+    if (this.#engine) deepEqual(await this.#engine.admin.configure(tree, revision, { lost, ...checkpoint }), wanted);
     if (wanted.kind !== 'applied') return;
     this.#shape = shape;
     if (this.#engine) deepEqual(await this.#engine.admin.config(TREE_KEY), tree);
+  }
+
+  /** As the operator takes it (rule F3); null: there is no tree. */
+  #takeCheckpoint(): StoredCheckpoint | null {
+    const seen = this.model.snapshot();
+    const { tree } = this.model.tree.config ?? {};
+    if (seen === null || tree === undefined) return null;
+    return takeCheckpoint(tree, { ...seen, epoch: 0, configHash: '', serverNowMs: this.nowMs }, this.nowMs);
   }
 
   async #acquire(call: AcquireRequest): Promise<void> {
@@ -168,7 +182,7 @@ export class Twin {
     const beat = { owner: OWNERS[step.owner]!, epoch, leases, waiters: this.callers.waitersOf(step) };
     const wanted = this.model.beat(beat);
     if (this.#engine) deepEqual(await this.#engine.sidecar.beat(beat), wanted);
-    this.callers.hearBeat(wanted);
+    this.callers.hearBeat(beat.owner, wanted);
     if (wanted.kind === 'alive') this.#tell(wanted.epoch);
   }
 
@@ -215,6 +229,9 @@ export class Twin {
         this.model.drain(PROCESSES[step.process]!, step.on);
         await admin?.drain(TREE_KEY, PROCESSES[step.process]!, step.on);
         break;
+      case 'move':
+        await this.#move(step);
+        break;
       case 'freeze': {
         const untilMs = step.forMs === null ? null : Math.max(0, this.nowMs + step.forMs);
         this.model.freeze(NODES[step.node]!, untilMs);
@@ -230,14 +247,34 @@ export class Twin {
     }
   }
 
+  #nextServer(): string {
+    this.#restarts += 1;
+    return `server-${this.#restarts}`;
+  }
+
+  async #restart(server: string): Promise<void> {
+    this.#server = server;
+    await this.#engine?.restartAs(server);
+    this.model.clock.restartAs(server);
+  }
+
+  async #move({ declares, forMs, afterMs }: Step & { do: 'move' }): Promise<void> {
+    const to = this.#nextServer();
+    const identities = { from: [this.#server], to: [to], both: [this.#server, to] }[declares];
+    const move = { identities, untilMs: this.nowMs + forMs };
+    this.model.declareMove(move);
+    await this.#engine?.admin.declareMove(TREE_KEY, move);
+    await this.step({ do: 'advance', ms: afterMs });
+    await this.#restart(to);
+  }
+
   async #reclaim({ prefix, except }: Step & { do: 'reclaim' }): Promise<void> {
     const owners = { prefix: PREFIXES[prefix]!, except: except === null ? null : OWNERS[except]! };
-    const wanted = { leases: 0, waiters: 0 };
-    for (let some = this.model.reclaim(owners); some.leases + some.waiters > 0; some = this.model.reclaim(owners)) {
-      wanted.leases += some.leases;
-      wanted.waiters += some.waiters;
+    for (;;) {
+      const wanted = this.model.reclaim(owners);
+      if (this.#engine) deepEqual(await this.#engine.admin.reclaim(TREE_KEY, owners), wanted);
+      if (wanted.leases + wanted.waiters === 0) return;
     }
-    if (this.#engine) deepEqual(await this.#engine.admin.reclaim(TREE_KEY, owners), wanted);
   }
 
   #tell(epoch: number): void {

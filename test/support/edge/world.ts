@@ -26,6 +26,7 @@ export class TestWorld implements WorldView, CacheView {
   readonly catalogs = new Map([['default', catalog]]);
   isAllKnown = true;
   readonly forgotten: TreeKey[] = [];
+  rotationInCache: string | null = null;
   credentialInCache: Credential | null = { apiKey: 'vendor-key', origin: null, caPem: null };
   #input: CompileInput;
   #current: CompiledWorld | null;
@@ -72,6 +73,10 @@ export class TestWorld implements WorldView, CacheView {
 
   namespaces(): ReadonlyMap<string, NamespaceLabels> {
     return this.#input.namespaces;
+  }
+
+  rotation(): string | null {
+    return this.rotationInCache;
   }
 
   credential(): Credential | null {

@@ -25,6 +25,8 @@ test("with a key for them, the sidecars of each tree have a user of its own, and
   });
   expect(settings(OTHER_TREE).password).not.toBe(settings(TREE_KEY).password);
   expect(settings(TREE_KEY)).toBe(settings(TREE_KEY));
+  expect(settings(TREE_KEY, 'again')).toMatchObject({ password: treePassword('the-key', TREE_KEY, 'again') });
+  expect(settings(TREE_KEY, 'again')).toBe(settings(TREE_KEY, 'again'));
 });
 
 test('a Secret without that key, as the first release made it, gives all sidecars its one user', () => {

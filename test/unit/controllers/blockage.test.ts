@@ -8,7 +8,7 @@ const HOUR_MS = 3_600_000;
 
 function snapshot(name: string, change: Partial<NodeSnapshot> = {}): NodeSnapshot {
   const quiet = { inFlight: 0, concurrency: null, stopped: false, queued: 0, frozenUntilMs: null, usage: [] };
-  return { name, breaker: 'Closed', ...quiet, ...change };
+  return { name, breaker: 'Closed', rateWaitUs: 0, oldestWaiterMs: null, ...quiet, ...change };
 }
 
 function node(name: string, change: Partial<NodeSnapshot> = {}, config: Partial<NodeConfig> = {}): CountedNode {

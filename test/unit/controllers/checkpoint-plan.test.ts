@@ -20,9 +20,32 @@ function usage(name: string, used: number, resetsAtMs: number | null, reserved =
   return { limit: name, resource: 'Requests', amount: 1000, used, reserved, resetsAtMs };
 }
 
+/** A tree with a rate and a limit that learns, and what is known of them. */
+const LEARNING = treeOf([
+  node('account', null, { rate: { intervalUs: 60_000_000, burst: 5 } }),
+  node('model:glm-5.3', 'account', { concurrency: 6, adaptive: { min: 1, start: 4 } }),
+]);
+
+function learnt({ rateWaitMs = 0, concurrency = 4, atMs = NOW_MS } = {}): StoredCheckpoint {
+  const plain = snapshot();
+  const [account] = plain.nodes;
+  const nodes = [
+    { ...account!, rateWaitUs: rateWaitMs * 1000 },
+    { ...account!, name: 'model:glm-5.3', concurrency },
+  ];
+  return takeCheckpoint(LEARNING, { ...plain, serverNowMs: atMs, nodes }, atMs);
+}
+
 function snapshot(...all: readonly UsageSnapshot[]): TreeSnapshot {
   const counts = { inFlight: 0, concurrency: null, stopped: false, queued: 0, frozenUntilMs: null };
-  const account: NodeSnapshot = { name: 'account', breaker: 'Closed', ...counts, usage: all };
+  const account: NodeSnapshot = {
+    name: 'account',
+    breaker: 'Closed',
+    rateWaitUs: 0,
+    oldestWaiterMs: null,
+    ...counts,
+    usage: all,
+  };
   const revision = { leaseCreatedMs: 1, transitions: 1, generation: 1 };
   return { key: TREE.key, epoch: 7, revision, configHash: 'h', serverNowMs: NOW_MS, nodes: [account], leases: 0 };
 }
@@ -37,6 +60,7 @@ test('F3 a checkpoint holds what is settled and reserved, of limits that somethi
     usage: [
       { node: 'account', limit: 'anchored', identity: 'Requests Anchored 5h', used: 7, resetsAtMs: NOW_MS + HOUR_MS },
     ],
+    learnt: [],
   });
 });
 
@@ -95,6 +119,16 @@ describe('F3 what is handed back', () => {
     ]);
   });
 
+  test('N1 has both ends of what is known of the opening, and keeps a window that may have opened until it was looked at', () => {
+    const seen = { ...usage('anchored', 7, NOW_MS - 1), anchor: { loMs: NOW_MS - 5 * HOUR_MS, hiMs: null } };
+    const [kept] = restorable(taken(NOW_MS, seen), TREE, NOW_MS + HOUR_MS).usage;
+    expect(kept).toMatchObject({ used: 7, anchorMs: null, anchorLoMs: NOW_MS - 5 * HOUR_MS });
+    const known = { ...usage('anchored', 7, NOW_MS + HOUR_MS), anchor: { loMs: NOW_MS - 9000, hiMs: NOW_MS - 4000 } };
+    const [exact] = restorable(taken(NOW_MS, known), TREE, NOW_MS).usage;
+    expect(exact).toMatchObject({ anchorMs: NOW_MS - 4000, anchorLoMs: NOW_MS - 9000 });
+    expect(restorable(taken(NOW_MS, seen), TREE, NOW_MS + 5 * HOUR_MS).usage).toEqual([]);
+  });
+
   test('leaves out windows that have ended since', () => {
     expect(restored(NOW_MS + HOUR_MS).map(([name]) => name)).toEqual(['anchored', 'daily']);
     expect(restored(NOW_MS + 14 * HOUR_MS)).toEqual([]);
@@ -108,5 +142,42 @@ describe('F3 what is handed back', () => {
     ];
     const tree = treeOf([node('account', null, { limits: others })]);
     expect(restored(NOW_MS, tree).map(([name]) => name)).toEqual(['daily']);
+  });
+});
+
+describe('F3 what was learnt', () => {
+  const model = { node: 'model:glm-5.3', rateUntilMs: null, concurrency: 2 };
+  const rate = { node: 'account', rateUntilMs: NOW_MS + 90_000, concurrency: null };
+
+  test('is how far a rate was used ahead, and limits on calls in flight that differ from their start', () => {
+    expect(learnt().learnt).toEqual([]);
+    expect(learnt({ rateWaitMs: 90_000, concurrency: 2 }).learnt).toEqual([rate, model]);
+  });
+
+  test.each<[string, StoredCheckpoint | null, StoredCheckpoint, boolean]>([
+    ['the first time', null, learnt({ concurrency: 2 }), true],
+    ['after thirty seconds when a limit was learnt', learnt(), learnt({ concurrency: 2, atMs: NOW_MS + 30_000 }), true],
+    ['not at once', learnt(), learnt({ concurrency: 2, atMs: NOW_MS + 29_999 }), false],
+    ['when a rate was used further', learnt(), learnt({ rateWaitMs: 9, atMs: NOW_MS + 30_000 }), true],
+    [
+      'not when only time has passed',
+      learnt({ rateWaitMs: 90_000 }),
+      learnt({ rateWaitMs: 59_999, atMs: NOW_MS + 30_002 }),
+      false,
+    ],
+    ['not when a wait is over', learnt({ rateWaitMs: 20_000 }), learnt({ atMs: NOW_MS + 30_000 }), false],
+  ])('is written %s', (_, before, next, due) => {
+    expect(isDue(before, next, LEARNING)).toBe(due);
+  });
+
+  test('is handed back while it holds, to nodes that are still there', () => {
+    const stored = learnt({ rateWaitMs: 90_000, concurrency: 2 });
+    expect(restorable(stored, LEARNING, NOW_MS).learnt).toEqual([rate, model]);
+    expect(restorable(stored, LEARNING, NOW_MS + 90_000).learnt).toEqual([model]);
+    expect(restorable(stored, TREE, NOW_MS).learnt).toEqual([rate]);
+  });
+
+  test('is nothing in a checkpoint of an earlier release', () => {
+    expect(restorable({ savedAtMs: NOW_MS, epoch: 1, usage: [] }, LEARNING, NOW_MS).learnt).toEqual([]);
   });
 });

@@ -58,7 +58,14 @@ function snapshot(used: number): TreeSnapshot {
   const reset = { resetsAtMs: clock.nowMs() + HOUR_MS };
   const usage = [{ limit: 'five-hour', resource: 'Requests' as const, amount: 100, used, reserved: 0, ...reset }];
   const counts = { inFlight: 0, concurrency: null, stopped: false, queued: 0, frozenUntilMs: null };
-  const account: NodeSnapshot = { name: 'account', breaker: 'Closed', ...counts, usage };
+  const account: NodeSnapshot = {
+    name: 'account',
+    breaker: 'Closed',
+    rateWaitUs: 0,
+    oldestWaiterMs: null,
+    ...counts,
+    usage,
+  };
   const revision = { leaseCreatedMs: 1, transitions: 1, generation: 1 };
   return { key: TREE.key, epoch: 1, revision, configHash: 'h', serverNowMs: 0, nodes: [account], leases: 0 };
 }

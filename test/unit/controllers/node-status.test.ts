@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import type { NodeStatus } from '#operator/api/v1alpha1/status.ts';
 import { decideNodeWrite } from '#operator/controllers/node-status/damping.ts';
+import { LimitChanges } from '#operator/controllers/node-status/limit-changes.ts';
 import { type NodeFacts, planNodeStatus } from '#operator/controllers/node-status/plan.ts';
 import type { SyncState } from '#operator/controllers/node-status/sync-state.ts';
 import type { NodeVerdict } from '#operator/trees/terms.ts';
@@ -19,6 +20,8 @@ function node(name: string, change: Partial<NodeSnapshot> = {}): NodeSnapshot {
     queued: 0,
     frozenUntilMs: null,
     breaker: 'Closed',
+    rateWaitUs: 0,
+    oldestWaiterMs: null,
     usage: [],
     ...change,
   };
@@ -44,7 +47,7 @@ function tree(nodes: readonly NodeSnapshot[]): TreeSnapshot {
 function facts(nodes: readonly NodeSnapshot[], change: Partial<NodeFacts> = {}): NodeFacts {
   const sync: SyncState = { kind: 'applied', snapshot: tree(nodes) };
   const path = ['quota:ns/team', 'account'];
-  const own = { verdict: good, overcommitted: null, tree: null, reset: null };
+  const own = { verdict: good, overcommitted: null, tree: null, reset: null, plannedMove: null, lastChange: null };
   return { generation: 4, conditions: [], effective: [], path, sync, ...own, ...change };
 }
 
@@ -189,4 +192,31 @@ test('what became of a reset is written at once', () => {
 
 test('small differences are written in the end', () => {
   expect(decideNodeWrite(used(41), used(42), 60_000)).toEqual({ kind: 'now' });
+});
+
+test('status tells since when the longest wait lasts, and when the limit last changed', () => {
+  const team = node('quota:ns/team', { concurrency: 2, queued: 3, oldestWaiterMs: nowMs - 42_500 });
+  const lastChange = '2026-11-21T09:00:00Z';
+  expect(planNodeStatus(facts([node('account'), team], { lastChange }), nowMs).concurrency).toEqual({
+    limit: 2,
+    inFlight: 0,
+    queued: 3,
+    oldestWait: '2026-11-21T09:59:17Z',
+    lastChange,
+  });
+});
+
+test('a limit has changed when it is another than the one last seen, by this process or in the status', () => {
+  const changes = new LimitChanges();
+  const at = (minute: number) => nowMs + minute * 60_000;
+  expect(changes.look('uid-1', 4, undefined, at(0))).toBeNull();
+  expect(changes.look('uid-1', 4, {}, at(1))).toBeNull();
+  expect(changes.look('uid-1', 3, {}, at(2))).toBe('2026-11-21T10:02:00Z');
+  expect(changes.look('uid-1', undefined, {}, at(3))).toBe('2026-11-21T10:02:00Z');
+  expect(changes.look('uid-1', 3, {}, at(4))).toBe('2026-11-21T10:02:00Z');
+  expect(changes.look('uid-1', null, {}, at(5))).toBe('2026-11-21T10:05:00Z');
+  const written = { concurrency: { limit: 3, inFlight: 0, queued: 0, lastChange: '2026-11-21T08:00:00Z' } };
+  const [same, other] = [new LimitChanges(), new LimitChanges()];
+  expect(same.look('uid-1', 3, written, at(6))).toBe('2026-11-21T08:00:00Z');
+  expect(other.look('uid-1', 5, written, at(6))).toBe('2026-11-21T10:06:00Z');
 });

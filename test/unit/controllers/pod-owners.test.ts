@@ -17,6 +17,7 @@ const compiled = compileTrees(
 );
 const TREE = compiled.accounts.get('glm/max')!.treeKey;
 const { signal } = new AbortController();
+const reclaim = 'reclaim true pod-1/ null';
 
 let calls: string[];
 /** What each call of reclaim ends. */
@@ -70,37 +71,40 @@ test('a pod told to end is marked draining, once', async () => {
   expect(updated('draining')).toBeNull();
 });
 
-test('a pod that is gone is taken back until nothing is left, and its mark with it', async () => {
-  updated('draining');
-  await work();
+test('a pod that is gone is marked before it is taken back, until nothing is left; a while later its mark goes', async () => {
   left = [
     { leases: 64, waiters: 64 },
     { leases: 0, waiters: 1 },
   ];
-  expect(deleted('draining')).toBe('pod-1');
-  const again = 'reclaim true pod-1/ null';
-  expect(await work()).toEqual([[again, again, again, 'drain true pod-1 false'], 'done']);
+  added('open');
+  expect(deleted('open')).toBe('pod-1');
+  expect(await work()).toEqual([['drain true pod-1 true', reclaim, reclaim, reclaim], 'again']);
+  expect(await work()).toEqual([[reclaim, 'drain true pod-1 false'], 'done']);
   expect(await work()).toEqual([[], 'done']);
 });
 
-test('a pod deleted at once is taken back without ever having been marked', async () => {
-  added('open');
-  expect(deleted('open')).toBe('pod-1');
-  expect(await work()).toEqual([['reclaim true pod-1/ null'], 'done']);
+test('a pod of which much is left is taken back in several passes, marked once', async () => {
+  left = Array.from({ length: 5 }, () => ({ leases: 64, waiters: 0 }));
+  deleted('open');
+  expect(await work()).toEqual([['drain true pod-1 true', reclaim, reclaim, reclaim, reclaim], 'again']);
+  expect(await work()).toEqual([[reclaim, reclaim], 'again']);
+  expect(await work()).toEqual([[reclaim, 'drain true pod-1 false'], 'done']);
 });
 
 test('a pod that has ended is taken back before it is deleted, and not again then', async () => {
   expect(updated('gone')).toBe('pod-1');
-  expect(await work()).toEqual([['reclaim true pod-1/ null'], 'done']);
+  expect(await work()).toEqual([['drain true pod-1 true', reclaim], 'again']);
   expect(deleted('gone')).toBeNull();
+  expect(await work()).toEqual([[reclaim, 'drain true pod-1 false'], 'done']);
 });
 
 test('what Redis could not be told is told later', async () => {
   isAway = true;
   deleted('open');
   await expect(owners.reconcile('pod-1', signal)).rejects.toMatchObject({ code: 'unavailable' });
+  calls = [];
   isAway = false;
-  expect(await work()).toEqual([['reclaim true pod-1/ null'], 'done']);
+  expect(await work()).toEqual([[reclaim], 'again']);
 });
 
 test('a pod whose quota is in no tree is looked at again until it is deleted', async () => {
@@ -115,7 +119,8 @@ test('a pod is taken back from the tree it was last counted in, though its quota
   await work();
   view.current = compileTrees(world({}));
   deleted('draining');
-  expect(await work()).toEqual([['reclaim true pod-1/ null', 'drain true pod-1 false'], 'done']);
+  expect(await work()).toEqual([[reclaim], 'again']);
+  expect(await work()).toEqual([[reclaim, 'drain true pod-1 false'], 'done']);
 });
 
 describe('a pod', () => {

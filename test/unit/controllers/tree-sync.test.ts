@@ -14,7 +14,7 @@ import { ManualClock } from '../runtime/manual-clock.ts';
 import { account, world } from '../trees/world.ts';
 
 const compiled = compileTrees(world({ accounts: [account('max')] }));
-const USED: Checkpoint = { usage: [{ node: 'account', limit: 'five-hour', used: 7, anchorMs: 1 }] };
+const USED: Checkpoint = { usage: [{ node: 'account', limit: 'five-hour', used: 7, anchorMs: 1 }], learnt: [] };
 const { signal } = new AbortController();
 
 /** A Redis that holds one tree, or none. */

@@ -24,6 +24,7 @@ describe('upkeep of a tree', () => {
   let calls: string[];
   let events: string[];
   let upkeep: Upkeep;
+  let mayRotate: boolean;
 
   beforeEach(() => {
     clock = new ManualClock();
@@ -31,6 +32,7 @@ describe('upkeep of a tree', () => {
     report = () => ({ key: TREE.key, leases: 0, drifts: [] });
     calls = [];
     events = [];
+    mayRotate = true;
     const engine = {
       hashOf: (tree: TreeConfig) => JSON.stringify(tree),
       config: async () => {
@@ -50,7 +52,11 @@ describe('upkeep of a tree', () => {
       record: (_: unknown, event: { reason: string; note: string }) => void events.push(event.reason),
     };
     const metrics = createTreeMetrics(createRegistry());
-    upkeep = new Upkeep({ engine, hashes: new TreeHashes(engine), recorder, clock, log, metrics });
+    const rotate = async ({ namespace, name }: TreeConfig['account']): Promise<void> => {
+      calls.push(`rotate ${namespace}/${name}`);
+      if (!mayRotate) throw new AppError('unavailable', 'the API server is away');
+    };
+    upkeep = new Upkeep({ engine, hashes: new TreeHashes(engine), recorder, rotate, clock, log, metrics });
   });
 
   /** Looks each three seconds, as the controller does. */
@@ -81,8 +87,19 @@ describe('upkeep of a tree', () => {
     held = tampered;
     await clock.advance(10_000);
     await upkeep.look(TREE, REVISION, signal);
-    expect(calls).toEqual(['config', 'configure true 3']);
+    expect(calls).toEqual(['config', 'rotate glm/max', 'configure true 3']);
     expect(events).toEqual(['ConfigRepaired']);
+  });
+
+  test('W5 a record is not repaired before the password was changed: else nobody would change it later', async () => {
+    await lookFor(0);
+    held = () => null;
+    mayRotate = false;
+    await clock.advance(10_000);
+    await expect(upkeep.look(TREE, REVISION, signal)).rejects.toMatchObject({ code: 'unavailable' });
+    mayRotate = true;
+    await upkeep.look(TREE, REVISION, signal);
+    expect(calls).toEqual(['config', 'rotate glm/max', 'config', 'rotate glm/max', 'configure true 3']);
   });
 
   test('a Redis that cannot be asked says nothing of the record', async () => {
@@ -119,7 +136,14 @@ describe('upkeep of a tree', () => {
 describe('ticking', () => {
   function snapshot(key: string, queued: number): TreeSnapshot {
     const counts = { inFlight: 0, concurrency: null, stopped: false, frozenUntilMs: null, usage: [] };
-    const account: NodeSnapshot = { name: 'account', breaker: 'Closed', ...counts, queued };
+    const account: NodeSnapshot = {
+      name: 'account',
+      breaker: 'Closed',
+      rateWaitUs: 0,
+      oldestWaiterMs: null,
+      ...counts,
+      queued,
+    };
     return { key, epoch: 1, revision: REVISION, configHash: 'h', serverNowMs: 0, nodes: [account], leases: 0 };
   }
 

@@ -28,10 +28,10 @@ let inForce: Map<TreeKey, TreeConfig>;
 let isRedisAway: boolean;
 let version: number;
 
-function object(kind: string, name: string, spec: unknown, generation = 1): KubeObject {
+function object(kind: string, name: string, spec: unknown, generation = 1, annotations = {}): KubeObject {
   version += 1;
   const place = kind === 'GLMCatalog' ? {} : { namespace: 'glm' };
-  const metadata = { ...place, name, uid: `uid-${name}`, resourceVersion: String(version), generation };
+  const metadata = { ...place, name, uid: `uid-${name}`, resourceVersion: String(version), generation, annotations };
   return { apiVersion: 'glmquota.io/v1alpha1', kind, metadata, spec } as unknown as KubeObject;
 }
 
@@ -127,6 +127,23 @@ test('changes that come together are compiled once', async () => {
   // The second is for what Redis said to be in force.
   expect(compilations).toBeLessThanOrEqual(2);
   expect(world.current?.accounts.get('glm/max')?.tree?.nodes[0]?.concurrency).toBe(49);
+});
+
+test('W5 a rotation asked for by annotation is told to whoever follows the world, other annotations are not', async () => {
+  const world = start();
+  sync();
+  applyAccount();
+  await clock.advance(5000);
+  let compilations = 0;
+  world.subscribe(() => (compilations += 1));
+  const annotate = async (annotations: object): Promise<number> => {
+    const spec = { billing: 'CodingPlan', region: 'International', credentialSecretRef: { name: 'key' } };
+    caches.accounts.upsert(object('GLMAccount', 'max', spec, 1, annotations));
+    await clock.advance(500);
+    return compilations;
+  };
+  expect(await annotate({ note: 'of no concern' })).toBe(0);
+  expect(await annotate({ 'glmquota.io/rotate-redis-user': '2026-11-26T07:00:00Z' })).toBe(1);
 });
 
 test('a tree is known only once Redis has said what is in force', async () => {

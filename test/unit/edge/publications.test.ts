@@ -25,7 +25,9 @@ function fail(): never {
 function publishing() {
   const world = new TestWorld();
   const settings = exampleSnapshot().redis;
-  const redis = createCell<RedisAccess | null>((tree) => (tree === world.treeKey ? settings : fail()));
+  const redis = createCell<RedisAccess | null>((tree, rotation) =>
+    tree !== world.treeKey ? fail() : rotation === null ? settings : { ...settings, password: rotation },
+  );
   const compared: boolean[] = [];
   const tree = { state: world.stateOf(1) as TreeState | null };
   const trees = { state: () => tree.state, compare: (_: string, same: boolean) => void compared.push(same) };
@@ -115,6 +117,14 @@ test.each<[string, (setup: ReturnType<typeof publishing>) => void]>([
   const setup = publishing();
   change(setup);
   expect(setup.decide().kind).toBe('pending');
+});
+
+test('W5 a rotated user is published under the same revision, by the annotation of the account', () => {
+  const { decide, world } = publishing();
+  decide();
+  world.rotationInCache = 'password-of-the-rotation';
+  const rotated = decide();
+  expect(rotated.kind === 'ready' && rotated.snapshot.redis?.password).toBe('password-of-the-rotation');
 });
 
 test('a changed key of the vendor and changed access to Redis are published under the same revision', () => {

@@ -14,6 +14,8 @@ const account: NodeSnapshot = {
   queued: 0,
   frozenUntilMs: null,
   breaker: 'Closed',
+  rateWaitUs: 0,
+  oldestWaiterMs: null,
   usage: [],
 };
 const window = {

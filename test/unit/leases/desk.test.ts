@@ -196,3 +196,10 @@ test('settings of Redis that cannot be used make calls unavailable, and the form
   snapshots.set(first);
   await admitted(desk);
 });
+
+test('W2 a Redis that loses its memory again and again while one call asks is unavailable', async () => {
+  const { desk, engine } = deskWith();
+  engine.onAcquire = () => ({ kind: 'epoch', epoch: ++engine.epoch });
+  expect(await desk.admit(CALL, never)).toMatchObject({ kind: 'unavailable' });
+  expect(engine.asked).toHaveLength(3);
+});

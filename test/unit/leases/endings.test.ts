@@ -140,6 +140,17 @@ test('a lease that was not heard of for two beats is claimed before it starts, a
   expect(engine.claims).toBe(2);
 });
 
+test('T4 a lease that was gone when it was claimed is settled as never sent: a cancellation would not refund it', async () => {
+  const { desk, engine, clock } = deskWith();
+  const lease = await admitted(desk);
+  clock.wallMs += 60_000;
+  engine.onClaim = () => false;
+  expect(await lease.start(never)).toBe(false);
+  await lease.cancel();
+  expect(engine.settled).toMatchObject([{ id: lease.id, outcome: 'neverSent', sentAfterMs: null }]);
+  expect(engine.cancelled).toEqual([]);
+});
+
 test('a call is cut at its maxRuntime', async () => {
   const { desk, clock } = deskWith(snapshotOf({ maxRuntimeMs: 90_000 }));
   const lease = await admitted(desk);
@@ -239,7 +250,7 @@ test('a call cut while its lease is claimed ends at once and is beaten no more',
   gate.resolve(true);
   expect(await starting).toBe(false);
   await lease.cancel();
-  expect(engine.cancelled).toEqual([lease.id]);
+  expect(engine.settled).toMatchObject([{ id: lease.id, outcome: 'neverSent' }]);
   const { beats } = engine;
   await clock.advance(60_000);
   expect([engine.beats - beats, desk.inFlight]).toEqual([0, 0]);
@@ -260,4 +271,13 @@ test('a settlement that is refused for itself does not keep back the others', as
   expect(await registry.metrics()).toMatch(/glmquota_settlements_undelivered 0/);
   expect(engine.settled.filter(({ id }) => id === leases[1]?.id)).toHaveLength(2);
   expect(new Set(engine.settled.map(({ id }) => id)).size).toBe(3);
+});
+
+test('T5 a call whose work has started is settled, not cancelled', async () => {
+  const { desk, engine } = deskWith();
+  const lease = await admitted(desk);
+  await lease.start(never);
+  await expect(lease.cancel()).rejects.toMatchObject({ code: 'conflict' });
+  await lease.settle(WHOLE);
+  expect(engine).toMatchObject({ cancelled: [], settled: [{ outcome: 'completed' }] });
 });

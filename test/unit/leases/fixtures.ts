@@ -8,6 +8,8 @@ import { createSidecarMetrics } from '#sidecar/leases/metrics.ts';
 export class ManualClock implements Clock {
   wallMs = 1_800_000_000_000;
   monoMs = 1000;
+  /** Timers that were ever set. */
+  sleeps = 0;
   readonly #sleepers = new Set<{ atMs: number; wake: () => void }>();
 
   nowMs(): number {
@@ -24,6 +26,7 @@ export class ManualClock implements Clock {
 
   async sleep(ms: number, signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted();
+    this.sleeps++;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const sleeper = { atMs: this.monoMs + ms, wake: resolve };
     this.#sleepers.add(sleeper);

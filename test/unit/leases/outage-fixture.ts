@@ -6,7 +6,14 @@ import { snapshotOf } from './fixtures.ts';
 type StoreFailure = SidecarSnapshot['binding']['onStoreFailure'];
 
 function nodeOf(name: string, concurrency: number | null): NodeSnapshot {
-  const state = { stopped: false, queued: 0, frozenUntilMs: null, breaker: 'Closed' } as const;
+  const state = {
+    stopped: false,
+    queued: 0,
+    frozenUntilMs: null,
+    breaker: 'Closed',
+    rateWaitUs: 0,
+    oldestWaiterMs: null,
+  } as const;
   return { name, inFlight: 0, concurrency, usage: [], ...state };
 }
 

@@ -96,3 +96,42 @@ test('an id is cancelled after its settlement, so that what was used is not refu
   await box.flush();
   expect(told).toEqual(['settled', 'cancelled']);
 });
+
+test('F6 a call carries at most 256 settlements', async () => {
+  const { engine, box, lease, settlement } = outbox();
+  box.hold();
+  for (let calls = 0; calls < 300; calls++) void box.settle(lease, { ...settlement, id: `call-${calls}` });
+  await box.flush();
+  expect(engine.settleCalls).toEqual([256, 44]);
+});
+
+test('F6 of cancellations that cannot be told, the latest 10,000 are kept', async () => {
+  const { box } = outbox();
+  for (let calls = 0; calls <= 10_000; calls++) await box.cancel(`call-${calls}`, { later: true });
+  expect(box.unused()).toHaveLength(10_000);
+  expect(box.unused()[0]).toBe('call-1');
+});
+
+test('F4 what Redis granted is not merged with what it never heard of, nor what is refunded or counts elsewhere', async () => {
+  const { engine, lease, settlement } = outbox();
+  const { metrics } = metricsForTest();
+  const nothing = async (): Promise<void> => undefined;
+  const request = { id: 'local', leaf: 'quota:a/b', model: 'm', attributes: {}, reserve: ONE } as AcquireRequest;
+  const local = localLeaseOf(request, { epoch: 1, ttlMs: 15_000, atMs: 0 });
+  const granted = { ...lease, request };
+  const ending = { ...settlement, actual: ONE };
+  const two = async (one: [Lease, Settlement], other: [Lease, Settlement]): Promise<number | undefined> => {
+    const box = new Outbox({ engine, log: quiet, metrics, register: nothing, introduce: nothing, capacity: 1 });
+    box.hold();
+    void box.settle(...one);
+    void box.settle(...other);
+    engine.settled.length = 0;
+    await box.flush();
+    return engine.settled[0]?.actual.requests;
+  };
+  const twin = { ...ending, id: 'twin' };
+  expect(await two([local, ending], [local, twin])).toBe(2);
+  expect(await two([local, ending], [granted, twin])).toBe(1);
+  expect(await two([local, ending], [{ ...local, request: { ...request, model: 'other' } }, twin])).toBe(1);
+  expect(await two([local, { ...ending, outcome: 'neverSent' }], [local, twin])).toBe(1);
+});

@@ -165,6 +165,7 @@ export class ScriptedEngine implements LeaseEngine {
   }
 
   reconnects = 0;
+  readonly passwords: string[] = [];
 
   /** As a connection that stands at once. */
   opened(onClose: () => void = () => undefined): OpenEngine {
@@ -172,6 +173,7 @@ export class ScriptedEngine implements LeaseEngine {
       engine: this,
       ready: async () => undefined,
       reconnect: async () => void this.reconnects++,
+      authenticate: (password) => void this.passwords.push(password),
       [Symbol.asyncDispose]: async () => onClose(),
     };
   }

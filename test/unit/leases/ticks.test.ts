@@ -67,6 +67,35 @@ test('several waiting calls of a process share one timer', async () => {
   expect(engine.ticks).toBe(1);
 });
 
+test('a beat sets the timer once, however many calls wait', async () => {
+  const setBy = async (waiting: number): Promise<number> => {
+    const { engine, desk, clock } = await waitingDesk(60_000);
+    for (let calls = 1; calls < waiting; calls++) void desk.admit(CALL, never).catch(() => undefined);
+    await settled();
+    engine.onBeat = ({ waiters }) =>
+      engine.alive({
+        nextTickMs: engine.serverNowMs + 50_000,
+        waiting: waiters.map((id, index) => ({ id, position: index + 2, etaMs: null })),
+      });
+    const before = clock.sleeps;
+    await clock.advance(6000);
+    expect(engine.beaten.at(-1)?.waiters).toHaveLength(waiting);
+    return clock.sleeps - before;
+  };
+  expect(await setBy(500)).toBe(await setBy(1));
+});
+
+test('a call that joins others leaves the timer alone', async () => {
+  const setBy = async (tickInMs: number | null): Promise<number> => {
+    const { desk, clock } = await waitingDesk(tickInMs);
+    const before = clock.sleeps;
+    for (let calls = 0; calls < 100; calls++) void desk.admit(CALL, never).catch(() => undefined);
+    await settled();
+    return clock.sleeps - before;
+  };
+  expect(await setBy(800)).toBe(await setBy(null));
+});
+
 test('once nobody waits the timer is off', async () => {
   const { engine, clock, leave, outcome } = await waitingDesk(800);
   leave();

@@ -240,3 +240,11 @@ test('a drain lets calls go that wait for their pod', async () => {
   expect(await second).toMatchObject({ kind: 'unavailable', message: 'the sidecar is shutting down' });
   expect(engine.swaps).toEqual([]);
 });
+
+test('F6 at most a thousand calls wait for their pod', async () => {
+  const { desk } = narrow();
+  await admitted(desk);
+  admitMany(desk, 1000);
+  await settled();
+  expect(await desk.admit(CALL, never)).toMatchObject({ kind: 'denied', reason: 'QueueFull', used: 1000 });
+});

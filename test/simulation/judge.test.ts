@@ -1,0 +1,125 @@
+/** Whether the oracles see anything: one thing is broken at a time, and a run of some class has to turn red. */
+import { expect, test } from 'vitest';
+import type { Model } from '#sidecar/engine/model.ts';
+import { run, type Sabotage, type Scenario } from './run.ts';
+import * as pods from './scenarios.ts';
+import * as store from './store-scenarios.ts';
+import * as tree from './tree-scenarios.ts';
+import { METER } from './tree.ts';
+
+/** Among so many a break has to be noticed. */
+const SEEDS = 20;
+
+interface Break extends Sabotage {
+  readonly what: string;
+  readonly scenario: Scenario;
+  readonly says: string;
+}
+
+const BREAKS: readonly Break[] = [
+  {
+    what: 'T3 a gap after which nobody is spared',
+    scenario: pods.clockSteps,
+    says: 'inv-I1',
+    model: ({ clock }) => Object.defineProperty(clock, 'afterGap', { get: () => false }),
+  },
+  {
+    what: 'T7 granting at once after everything was lost',
+    scenario: store.totalLoss,
+    says: 'inv-I1',
+    model: ({ tree: { leases } }) => Object.defineProperty(leases, 'learningUntilMs', { get: () => null }),
+  },
+  {
+    what: 'T7 registering without what still runs',
+    scenario: store.totalLoss,
+    says: 'inv-I1',
+    engine: (engine) => ({ ...engine, register: (request) => engine.register({ ...request, leases: [] }) }),
+  },
+  {
+    what: 'T2 starting without a claim',
+    scenario: pods.longStops,
+    says: 'inv-I1',
+    engine: (engine) => ({ ...engine, claim: async () => true }),
+  },
+  {
+    what: 'T4 forgetting settlements that come late',
+    scenario: pods.longStops,
+    says: 'inv-I5',
+    model: ({ tree: { leases } }) => {
+      const find = leases.find.bind(leases);
+      leases.find = (id) => (find(id)?.live === true ? find(id) : undefined);
+    },
+  },
+  { what: 'a refund that is given twice', scenario: tree.hiddenLimits, says: 'inv-I5', model: refundTwice },
+  {
+    what: 'inv-I6 forgetting which ids are done with',
+    scenario: pods.lossyNetwork,
+    says: 'inv-I6',
+    model: ({ tree: { leases } }) => Object.assign(leases, { isDone: () => false }),
+  },
+  {
+    what: 'inv-L5 never taking back what dead pods hold',
+    scenario: pods.crashes,
+    says: 'inv-L5',
+    model: ({ tree: { leases } }) => Object.assign(leases, { due: () => [] }),
+  },
+  {
+    what: 'T6 a hold that nobody ends',
+    scenario: pods.crashes,
+    says: 'inv-I2',
+    model: ({ tree: { leases } }) => Object.assign(leases, { hold: () => undefined }),
+  },
+  {
+    what: 'Q6 waking nobody',
+    scenario: pods.undisturbed,
+    says: 'inv-L2',
+    model: ({ tree: { room } }) => Object.assign(room, { wake: () => undefined }),
+  },
+  {
+    what: 'a sidecar that gives nothing back',
+    scenario: pods.undisturbed,
+    says: 'inv-L2',
+    engine: (engine) => ({ ...engine, cancel: async () => undefined }),
+  },
+  {
+    what: 'a freeze that does nothing',
+    scenario: tree.freezes,
+    says: 'frozen',
+    model: (model) => Object.assign(model, { freeze: () => undefined }),
+  },
+];
+
+test.each(BREAKS)('$what is noticed', async ({ scenario, says, what: _what, ...sabotage }) => {
+  expect(await firstViolation(scenario, sabotage)).toContain(says);
+});
+
+/** The same seed is the same history, to the last message. */
+test.each(Object.entries({ ...pods, ...store, ...tree }))(
+  '%s: a seed tells the same twice',
+  async (_name, scenario) => {
+    const digestOf = async (seed: number): Promise<string> =>
+      (await run(scenario, { seed, only: null, aloud: false })).trace.digest();
+    const first = await digestOf(7);
+    expect(await digestOf(8)).not.toBe(first);
+    expect(await digestOf(7)).toBe(first);
+  },
+);
+
+async function firstViolation(scenario: Scenario, sabotage: Sabotage): Promise<string> {
+  for (let seed = 1; seed <= SEEDS; seed++) {
+    const { violation } = await run(scenario, { seed, only: null, aloud: false, sabotage });
+    if (violation !== null) return `${violation.rule}, seed ${seed}: ${violation.numbers}`;
+  }
+  return 'nothing';
+}
+
+function refundTwice(model: Model): void {
+  const settle = model.swap.bind(model);
+  model.swap = (settlement, ...rest) => {
+    const reply = settle(settlement, ...rest);
+    const meters = [...model.tree.node('account').windows].filter(([key]) => key.startsWith(`${METER}|`));
+    for (const [, window] of settlement.outcome === 'refusedConcurrency' ? meters : [])
+      if (window.kind === 'meter') window.correct(-1, window.placeAt(model.tree.now), model.tree.now);
+    return reply;
+  };
+}
