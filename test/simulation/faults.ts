@@ -144,12 +144,15 @@ export function flush(when: When): Fault {
 }
 
 /** Its slot of a cluster moves to another server: until it is there, nothing is carried out. */
-export function move(when: When): Fault {
+export function move(when: When, isDeclared: boolean): Fault {
   return fault(
     when,
     'redis',
-    'its slot moves',
-    ({ store }) => void (store.master.refuses = 'TRYAGAIN'),
+    `its slot moves${isDeclared ? ', as declared' : ''}`,
+    ({ store }) => {
+      if (isDeclared) store.declareMove(600_000);
+      store.master.refuses = 'TRYAGAIN';
+    },
     ({ store }) => store.move(),
   );
 }

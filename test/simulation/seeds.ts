@@ -5,7 +5,7 @@
 import { expect, test } from 'vitest';
 import { run, type Scenario } from './run.ts';
 
-const FEW = 25;
+const FEW = 30;
 const MANY = 400;
 const isFull = process.env['GLMQUOTA_PROOF'] === 'full';
 const first = Number(process.env['GLMQUOTA_SEED'] ?? 1);

@@ -81,7 +81,7 @@ export const cutOffsWithFailOver: Scenario = {
 export const slotMoves: Scenario = {
   sidecars: 3,
   shape: anyShape,
-  faults: (random) => several(random, 1, 4, () => faults.move(moment(random, 50, 3000))),
+  faults: (random) => several(random, 1, 4, () => faults.move(moment(random, 50, 3000), random.chance(0.5))),
   promises: { timesLimit: 1 },
 };
 

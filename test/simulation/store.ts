@@ -46,6 +46,8 @@ export class Store {
    * and that then come back are `doubled`.
    */
   readonly forgotten = { operations: 0, grants: new Set<string>(), doubled: 0 };
+  /** Identity of the server that it was declared to move to. */
+  #target: string | null = null;
   /** True time of the last checkpoint. */
   #rememberedMs = -Infinity;
   readonly #options: StoreOptions;
@@ -147,10 +149,20 @@ export class Store {
     return old;
   }
 
+  /** Says where it is about to move, for so long (rule W2). */
+  declareMove(forMs: number): void {
+    const { master } = this;
+    this.#target = this.#newIdentity();
+    const move = { identities: [master.identity, this.#target], untilMs: Math.floor(master.party.wallMs) + forMs };
+    this.perform(master, { name: 'declare a move', work: (model) => model.declareMove(move) });
+  }
+
   /** All it has moves to another server, which answers from now on. */
   move(): void {
     const old = this.master;
     this.master = this.#newServer();
+    this.master.identity = this.#target ?? this.master.identity;
+    this.#target = null;
     this.master.inherit(old.log, old.log.length);
     this.#compareClocks(old);
     this.#ackMs = this.master.log.map(() => this.#options.schedule.nowMs);

@@ -23,20 +23,21 @@ export function judgeWindows(stage: Stage): void {
     ['arrives', accepted.map(({ acceptedMs }) => acceptedMs)],
     ['is answered', accepted.flatMap(({ firstByteMs }) => firstByteMs ?? [])],
   ] as const;
+  const windows = openings.flatMap(([opener, times]) => windowsFrom(times).map((fromMs) => ({ opener, fromMs })));
   for (const [node, amount] of amounts) {
     if (amount === null) continue;
     const here = accepted.filter(({ nodes }) => nodes.includes(node));
-    for (const [opener, times] of openings) {
-      for (const fromMs of windowsFrom(times)) {
-        const count = here.filter(({ acceptedMs, endedMs }) => {
-          return acceptedMs < fromMs + WINDOW_MS && (endedMs ?? Infinity) > fromMs;
-        }).length;
-        const most = amount * windowsOfRedis(stage, fromMs) + slack;
-        if (count > most)
-          violated(`inv-I3 ${WINDOW} of ${node}`, `${count} > ${most} from ${fromMs} ms, opened when a call ${opener}`);
-      }
+    for (const { opener, fromMs } of windows) {
+      const count = here.filter((call) => runsIn(call, fromMs, fromMs + WINDOW_MS)).length;
+      const most = amount * windowsOfRedis(stage, fromMs) + slack;
+      const told = `${count} > ${most} from ${fromMs} ms, opened when a call ${opener}`;
+      if (count > most) violated(`inv-I3 ${WINDOW} of ${node}`, told);
     }
   }
+}
+
+function runsIn({ acceptedMs, endedMs }: Accepted, fromMs: number, toMs: number): boolean {
+  return acceptedMs < toMs && (endedMs ?? Infinity) > fromMs;
 }
 
 /** inv-I3: no stretch of a sliding window's length holds more than its limit, by Redis' clock. */
