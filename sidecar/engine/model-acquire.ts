@@ -64,7 +64,9 @@ function stale(tree: ModelTree, request: AcquireRequest): Verdict | null {
 /** The denial of a new call whose process is marked: what stands before the last `/` of an owner. */
 function drained(tree: ModelTree, { owner }: AcquireRequest): Denied | null {
   const process = owner.slice(0, Math.max(0, owner.lastIndexOf('/')));
-  return tree.draining.has(process) ? denialOf(failing('Draining', 'account', 'drain'), tree) : null;
+  const untilMs = tree.draining.get(process);
+  const isDraining = untilMs === null || (untilMs !== undefined && tree.now.logicalMs < untilMs);
+  return isDraining ? denialOf(failing('Draining', 'account', 'drain'), tree) : null;
 }
 
 /** Grants, refuses or queues a call that was never seen. */

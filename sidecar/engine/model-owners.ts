@@ -90,3 +90,10 @@ export function registerLease(tree: ModelTree, request: AcquireRequest, fence: n
   clock.fence = Math.max(clock.fence, fence) + 1;
   take(tree, counted, path, { fence, class: classOf(counted, configs), force: true }).claimed = sent;
 }
+
+/** Nobody may ever take back the mark of a process of which nothing is left: it ends when nothing of it can come in late. */
+export function endMark({ draining, now }: ModelTree, prefix: string): void {
+  const process = prefix.endsWith('/') ? prefix.slice(0, -1) : null;
+  if (process !== null && draining.get(process) === null)
+    draining.set(process, now.logicalMs + ENGINE_CONSTANTS.LATE_MS);
+}

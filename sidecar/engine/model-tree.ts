@@ -15,8 +15,8 @@ export class ModelTree implements CheckWorld {
   readonly clock = new ModelClock();
   readonly leases = new ModelLeases(this.clock);
   readonly room = new WaitingRoom();
-  /** Processes that get nothing new. */
-  readonly draining = new Set<string>();
+  /** Processes that get nothing new → until when, null: until that is taken back. */
+  readonly draining = new Map<string, number | null>();
   releaseHold = new ReleaseHold();
   lastGrantWasSystem = false;
   config: ModelConfig | null = null;

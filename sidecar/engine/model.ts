@@ -8,7 +8,7 @@ import { adopt, bury } from './model-configure.ts';
 import { dispatch, reapWaiters, type Left } from './model-dispatch.ts';
 import { endHolds, expire, settle } from './model-lifecycle.ts';
 import { rollGuarantors } from './model-limits.ts';
-import { beatLease, fateOf, noticeOf, registerLease, takeBack } from './model-owners.ts';
+import { beatLease, endMark, fateOf, noticeOf, registerLease, takeBack } from './model-owners.ts';
 import type { Waiter } from './model-queue.ts';
 import { refusal } from './model-revision.ts';
 import { snapshotNodes } from './model-snapshot.ts';
@@ -176,16 +176,14 @@ export class Model {
       for (const waiter of gone.slice(0, RECLAIM_BUDGET)) room.leave(waiter);
       for (const { turns } of room.flows.values())
         for (const owner of turns.keys()) if (isMeant({ owner })) turns.delete(owner);
-      // A process of which nothing is left asks for nothing any more.
-      if (except === null && prefix.endsWith('/') && ended.length + gone.length === 0)
-        this.tree.draining.delete(prefix.slice(0, -1));
+      if (except === null && ended.length + gone.length === 0) endMark(this.tree, prefix);
       return { leases: Math.min(ended.length, RECLAIM_BUDGET), waiters: Math.min(gone.length, RECLAIM_BUDGET) };
     });
   }
 
   drain(process: string, draining: boolean): void {
     this.#open(null);
-    this.#write(() => (draining ? this.tree.draining.add(process) : this.tree.draining.delete(process)));
+    this.#write(() => (draining ? this.tree.draining.set(process, null) : this.tree.draining.delete(process)));
   }
 
   declareMove(move: PlannedMove): void {

@@ -73,14 +73,17 @@ type Admins = ReadonlyMap<TestRedis, Redis>;
 
 async function join(stage: Stage, admins: Admins, buses: ReadonlyMap<TestRedis, number>): Promise<void> {
   const share = Math.ceil(SLOTS / MASTERS);
-  for (const [i, server] of stage.servers.entries()) {
+  const masters = stage.servers.slice(0, MASTERS);
+  for (const [i, server] of masters.entries()) {
     const admin = adminOf(admins, server);
-    if (i >= MASTERS) continue;
     const last = Math.min((i + 1) * share, SLOTS) - 1;
     await admin.call('CLUSTER', 'SET-CONFIG-EPOCH', i + 1);
     await admin.call('CLUSTER', 'ADDSLOTSRANGE', i * share, last);
-    for (const other of stage.servers) {
-      if (other !== server) await admin.call('CLUSTER', 'MEET', '127.0.0.1', other.port, buses.get(other) ?? 0);
+  }
+  // Only afterwards: a server that knows another takes no epoch any more.
+  for (const server of masters) {
+    for (const other of stage.servers.filter((each) => each !== server)) {
+      await adminOf(admins, server).call('CLUSTER', 'MEET', '127.0.0.1', other.port, buses.get(other) ?? 0);
     }
   }
   const isWhole = async (admin: Redis): Promise<boolean> => {

@@ -96,7 +96,10 @@ function resumeMeta(tree: ModelTree, meta: MetaRecord, checkpoint: Checkpoint): 
   Object.assign(clock, { learnUntilMs: meta.learn_until, learnLeastMs, learnToEnd: meta.learn_all === 1 });
   tree.releaseHold.resume(meta.hold_ms, meta.held_at === 0 ? null : meta.held_at);
   tree.lastGrantWasSystem = meta.last_system === 1;
-  for (const [process] of checkpoint.named('m', 'd:')) tree.draining.add(process);
+  for (const [process, bytes] of checkpoint.named('m', 'd:')) {
+    const mark = bytes.toString();
+    tree.draining.set(process, mark === '1' ? null : Number(mark));
+  }
 }
 
 function resumeLeases(tree: ModelTree, checkpoint: Checkpoint): void {

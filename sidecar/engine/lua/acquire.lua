@@ -58,7 +58,8 @@ end
 
 local function is_draining(call, owner)
   if call.meta.draining == 0 then return false end
-  return redis.call('HEXISTS', call.keys.meta, 'd:' .. string.match(owner, '^(.-)/?[^/]*$')) == 1
+  local mark = redis.call('HGET', call.keys.meta, 'd:' .. string.match(owner, '^(.-)/?[^/]*$'))
+  return mark and (mark == '1' or call.meta.now_ms < tonumber(mark))
 end
 
 -- The place somebody of that name left a moment ago.

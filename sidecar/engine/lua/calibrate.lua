@@ -37,7 +37,7 @@ end
 
 local function thaw(call, first_poll)
   local a = node_of(call, 'account').a
-  if not a or not a.fz or a.fz <= call.meta.wall_ms or first_poll < a.fs then return end
+  if not a or not a.fz or first_poll < a.fs then return end
   touch(call, 'account').a.fz = 0
 end
 

@@ -99,27 +99,32 @@ local function end_waiter(call, id)
   end
 end
 
--- Waiters whose time is over or whose owner is silent, and what was kept long enough. Who is left of them is next at once.
+-- What was kept long enough, then waiters whose time is over or whose owner is silent: a denial of now may replace an older
+-- one. What is left of them is next at once.
 local function reap_waiters(call)
-  local patience, waiters, kept = call.keys.patience, WAITER_REAP_BUDGET, KEPT_REAP_BUDGET
+  local patience = call.keys.patience
+  local waiters, kept = WAITER_REAP_BUDGET, KEPT_REAP_BUDGET
   repeat
-    local due = redis.call('ZRANGEBYSCORE', patience, '-inf', int(call.meta.now_ms), 'LIMIT', 0, WAITER_REAP_BUDGET)
+    local due = redis.call('ZRANGEBYSCORE', patience, '-inf', int(call.meta.now_ms), 'LIMIT', 0, waiters + 1)
     for _, id in ipairs(due) do
-      local waits = is_waiter(id)
-      if waits and waiters == 0 or kept == 0 then
-        call.more = true
-        return
-      end
-      if waits then
-        end_waiter(call, id)
-        waiters = waiters - 1
-      else
+      if not is_waiter(id) and kept > 0 then
         redis.call('ZREM', patience, id)
         redis.call('HDEL', call.keys.waiters, id)
         kept = kept - 1
       end
     end
-  until #due == 0
+    for _, id in ipairs(due) do
+      if is_waiter(id) then
+        if waiters == 0 then
+          call.more = true
+          return
+        end
+        end_waiter(call, id)
+        waiters = waiters - 1
+      end
+    end
+    call.more = kept == 0
+  until #due == 0 or kept == 0
 end
 
 local function fire_timers(call)

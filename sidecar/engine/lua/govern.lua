@@ -43,6 +43,7 @@ end
 
 local GOVERN = {}
 
+-- Marks of draining processes, in the meta record: d:process → 1, or when the mark ends by itself.
 local function set_draining(call, process, draining)
   local field = 'd:' .. process
   if draining then
@@ -52,12 +53,29 @@ local function set_draining(call, process, draining)
   end
 end
 
+-- Nobody may ever take back the mark of a process of which nothing is left: it ends when nothing of it can come in late.
+local function end_mark(call, process)
+  local field = 'd:' .. process
+  if redis.call('HGET', call.keys.meta, field) ~= '1' then return end
+  redis.call('HSET', call.keys.meta, field, int(call.meta.now_ms + LATE_MS))
+end
+
+local function forget_ended_marks(call)
+  if call.meta.draining == 0 then return end
+  local flat = redis.call('HGETALL', call.keys.meta)
+  for index = 1, #flat, 2 do
+    local process = string.match(flat[index], '^d:(.*)$')
+    local until_ms = process and flat[index + 1] ~= '1' and tonumber(flat[index + 1])
+    if until_ms and until_ms <= call.meta.now_ms then set_draining(call, process, false) end
+  end
+end
+
 function GOVERN.reclaim(call, ARGV)
   local prefix, except = ARGV[2], ARGV[3]
   local leases, waiters = reclaim_leases(call, prefix, except), reclaim_waiters(call, prefix, except)
-  -- A process of which nothing is left asks for nothing any more; its mark would stay for ever.
   local process = except == '' and string.match(prefix, '^(.*)/$')
-  if process and leases + waiters == 0 then set_draining(call, process, false) end
+  if process and leases + waiters == 0 then end_mark(call, process) end
+  forget_ended_marks(call)
   return { leases, waiters }
 end
 

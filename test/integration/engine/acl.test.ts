@@ -138,7 +138,7 @@ test("W5 a tree's user may not configure its tree, nor anything on the server", 
   await expect(refused.configure(tree, { ...revision, generation: 2 })).rejects.toMatchObject({ code: 'forbidden' });
   await expect(refused.loadLibrary()).rejects.toMatchObject({ code: 'forbidden' });
   const encoded = encodeTree(tree);
-  const newer = [...encoded.account, '9', '0', '1', 'hash', '', '0', '0', ...encoded.body];
+  const newer = [...encoded.account, '9', '0', '1', 'hash', '', '0', '0', '0', ...encoded.body];
   const keys = [...functionKeys(TREE_KEY), configKey(TREE_KEY)];
   const attempts: [string, ...string[]][] = [
     ['FLUSHALL'],

@@ -95,6 +95,18 @@ test('Q2 a leaf that had nothing for long does not set back the time of all', as
   expect(await order(holder, 'r1', 'r2', 'n1', 'n2')).toEqual(['n1', 'r1', 'n2', 'r2']);
 });
 
+test('Q1 an owner that comes later has the turns that are still to come, not those it missed', async () => {
+  await rules.engine.configure([node('account', null, { concurrency: 1 }), node('model:other', 'account')]);
+  const holder = await rules.grant('0', { owner: 'pod-9' });
+  for (const id of ['a1', 'a2', 'a3', 'a4', 'a5']) await queue(id);
+  await rules.settle(holder);
+  for (const id of ['a1', 'a2']) await rules.settle(await served(id));
+  const third = await served('a3');
+  for (const id of ['b1', 'b2', 'b3']) await queue(id, { owner: 'pod-2' });
+  const waiting = ['a4', 'a5', 'b1', 'b2', 'b3'].map((id) => ({ id, owner: id.startsWith('a') ? 'pod-1' : 'pod-2' }));
+  expect(await serveAll(third, waiting)).toEqual(['b1', 'a4', 'b2', 'a5', 'b3']);
+});
+
 const window = { type: 'Fixed', durationMs: 3_600_000 } as const;
 const LONG = { mode: 'UntilWindow', maxWaitMs: 7_200_000 } as const;
 const using = (inputTokens: number) => ({ reserve: { ...ONE, inputTokens } });

@@ -162,6 +162,24 @@ test('N5 a freeze begun after the first of two polls stays', async () => {
   expect(await rules.acquire('2')).toMatchObject({ reason: 'Frozen' });
 });
 
+test('N5 near a boundary, a reading of the window that may have begun says that it has', async () => {
+  await fiveHour();
+  await rules.engine.advance(4 * HOUR);
+  await rules.grant('2');
+  expect(await calibrated(7, START_MS + 10 * HOUR + 1000)).toMatchObject({ kind: 'applied' });
+  expect(await rules.usage('account', 'five-hour')).toMatchObject({
+    used: 7,
+    reserved: 1,
+    resetsAtMs: START_MS + 10 * HOUR + 1000 + GUARD,
+  });
+});
+
+test('N5 a reading that names an earlier reset raises the use and moves no start', async () => {
+  await fiveHour();
+  expect(await calibrated(5, START_MS + 3 * HOUR)).toMatchObject({ kind: 'applied', after: 5 });
+  expect(await rules.usage('account', 'five-hour')).toMatchObject({ resetsAtMs: START_MS + 5 * HOUR + GUARD });
+});
+
 test('N6 a stop holds on an observed node', async () => {
   await rules.engine.configure([node('account', null), node('quota:a', 'account', { observe: true, stops: HELD })]);
   expect(await rules.acquire('1', { leaf: 'quota:a' })).toMatchObject({ reason: 'Stopped' });

@@ -7,8 +7,8 @@ import { useEngine } from './fixture.ts';
 import { models, useWaitingRoom } from './waiting-room.ts';
 
 const rules = useEngine();
-const { fates, queue, serveAll, wait } = useWaitingRoom(rules);
-const { WAITER_REAP_BUDGET } = ENGINE_CONSTANTS;
+const { fates, queue, serveAll } = useWaitingRoom(rules);
+const { KEPT_REAP_BUDGET, LATE_MS, WAITER_REAP_BUDGET } = ENGINE_CONSTANTS;
 const LONG = { mode: 'UntilWindow', maxWaitMs: 3_600_000 } as const;
 const SHORT = { mode: 'UntilWindow', maxWaitMs: 1000 } as const;
 
@@ -141,6 +141,36 @@ test('turns of owners that come, wait and go do not pile up while others wait', 
   expect(await rules.drifts()).toEqual([]);
 });
 
+test('what is kept of many who left together is forgotten some a call, and the next is due at once', async () => {
+  await oneSlot();
+  await rules.grant('holder');
+  await queue('stays', { wait: LONG });
+  const before = await held();
+  for (let pod = 0; pod < 300; pod += 1) {
+    await queue(`call ${pod}`, { owner: `gone-${pod}/1`, wait: SHORT });
+    await rules.engine.sidecar.cancel(`call ${pod}`);
+  }
+  await rules.engine.advance(1000);
+  const { serverNowMs, nextTickMs } = await rules.engine.sidecar.tick();
+  // A field and when it ends, each.
+  expect(await held()).toBe(before + 2 * (300 - KEPT_REAP_BUDGET));
+  expect(nextTickMs).toBe(serverNowMs);
+  expect(await rules.engine.sidecar.tick()).toMatchObject({ nextTickMs: null });
+  expect(await held()).toBe(before);
+});
+
+test('a denial is told although an older one of the same id ends in the same call', async () => {
+  await oneSlot();
+  await rules.grant('holder');
+  await queue('id', { wait: SHORT });
+  await rules.engine.advance(1000);
+  await rules.engine.sidecar.tick();
+  await queue('id', { owner: 'pod-2', wait: SHORT });
+  await rules.engine.advance(60_000);
+  await rules.engine.sidecar.tick();
+  expect((await fates('pod-2', 'id')).get('id')).toMatchObject({ kind: 'denied' });
+});
+
 test('a reclaimed process leaves nothing in the waiting room, and those who stay keep their turns', async () => {
   await oneSlot();
   const first = await rules.grant('holder', { owner: 'pod-1/1' });
@@ -156,15 +186,25 @@ test('a reclaimed process leaves nothing in the waiting room, and those who stay
   expect(await serveAll(first, waiting)).toEqual(['a', 'e', 'b', 'f']);
 });
 
-test('a draining process is refused while something of it is left, and is forgotten when nothing is', async () => {
+test('the mark of a draining process ends by itself 10 minutes after nothing of it was left, and is forgotten', async () => {
   await oneSlot();
   const { admin } = rules.engine;
+  const all = { prefix: 'pod-2/', except: null };
+  const marks = async () =>
+    (await rules.engine.redis.hkeys(functionKeys(rules.treeKey)[0])).filter((name) => name.startsWith('d:'));
   await rules.grant('1', { owner: 'pod-2/1' });
   await admin.drain(rules.treeKey, 'pod-2', true);
-  await admin.reclaim(rules.treeKey, { prefix: 'pod-2/', except: 'pod-2/1' });
-  expect(await wait('2', { owner: 'pod-2/1' })).toMatchObject({ kind: 'denied', reason: 'Draining' });
-  await admin.reclaim(rules.treeKey, { prefix: 'pod-2/', except: null });
-  expect(await wait('3', { owner: 'pod-2/2' })).toMatchObject({ kind: 'queued' });
+  expect(await admin.reclaim(rules.treeKey, all)).toEqual({ leases: 1, waiters: 0 });
+  await rules.engine.advance(1);
+  expect(await admin.reclaim(rules.treeKey, all)).toEqual({ leases: 0, waiters: 0 });
+  await rules.engine.advance(LATE_MS - 1);
+  expect(await rules.acquire('2', { owner: 'pod-2/1' })).toMatchObject({ kind: 'denied', reason: 'Draining' });
+  await admin.reclaim(rules.treeKey, { prefix: 'pod-3/', except: null });
+  expect(await marks()).toEqual(['d:pod-2']);
+  await rules.engine.advance(1);
+  expect(await rules.acquire('3', { owner: 'pod-2/1' })).toMatchObject({ kind: 'granted' });
+  await admin.reclaim(rules.treeKey, { prefix: 'pod-3/', except: null });
+  expect(await marks()).toEqual([]);
 });
 
 test('T5 who comes back to a flow that everybody left meanwhile stands before those who came since', async () => {

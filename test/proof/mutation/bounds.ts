@@ -73,17 +73,18 @@ const budgets: readonly Mutant[] = [
     ['what is left for later is due at once', '  call.more = call.more or left\n', '', 'guards-bounds'],
     [
       'one call lets so many waiters go',
-      'call.keys.patience, WAITER_REAP_BUDGET, KEPT_REAP_BUDGET',
-      'call.keys.patience, 1000, KEPT_REAP_BUDGET',
+      'waiters, kept = WAITER_REAP_BUDGET, KEPT_REAP_BUDGET',
+      'waiters, kept = 1000, KEPT_REAP_BUDGET',
       'guards-bounds',
     ],
     [
       'one call forgets so much of what was kept',
-      'if waits and waiters == 0 or kept == 0 then',
-      'if waits and waiters == 0 then',
+      'if not is_waiter(id) and kept > 0 then',
+      'if not is_waiter(id) then',
       ['queue-bounds', 'guards-bounds'],
     ],
-    ['who is left to be let go is next at once', '        call.more = true\n', '', ['queue-bounds', 'guards-bounds']],
+    ['who is left to be let go is next at once', '          call.more = true\n', '', ['queue-bounds', 'guards-bounds']],
+    ['so is what was kept', '    call.more = kept == 0\n', '', ['queue-bounds', 'guards-bounds']],
     [
       'one call fires so many timers',
       "call.keys.timers, '-inf', int(call.meta.now_ms), 'LIMIT', 0, DISPATCH_BUDGET)",

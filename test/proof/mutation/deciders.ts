@@ -54,7 +54,7 @@ const configuration: readonly Mutant[] = [
       'a node is read again when others wrote it',
       'if not entry or entry[1] ~= text then',
       'if not entry then',
-      'guards.test',
+      'guards-memory',
     ],
     [
       'a record of the first release is not read',
@@ -122,8 +122,17 @@ const configuration: readonly Mutant[] = [
 const epochs: readonly Mutant[] = [
   ...mutants('W2', 'prelude', [
     ['another server raises the epoch', 'meta.identity ~= identity', 'false', 'deciders'],
+    [
+      'a declared move raises no epoch',
+      'return from and to and meta.wall_ms < plan[1]',
+      'return false',
+      'guards-memory',
+    ],
+    ['one from another server does', 'return from and to and', 'return to and', 'guards-memory'],
+    ['one to another server does', 'return from and to and', 'return from and', 'guards-memory'],
+    ['and one after its time', ' and meta.wall_ms < plan[1]', '', 'guards-memory'],
     ['a caller ahead of us raises the epoch', 'epoch > call.meta.epoch and', 'false and', 'guards.test'],
-    ['an epoch no clock can have raises nothing', ' and epoch < MAX_AMOUNT / 2 then', ' then', 'guards.test'],
+    ['an epoch no clock can have raises nothing', ' and epoch < MAX_AMOUNT / 2 then', ' then', 'guards-memory'],
     ['fences are never repeated after a loss', 'wall_us, wall_us, wall_us', 'wall_us, wall_us, 0', 'guards.test'],
   ]),
   ...mutants('W2', 'acquire', [['acquire: the epoch check', 'other_epoch(call, ARGV[4])', 'nil', 'deciders']]),
@@ -205,26 +214,26 @@ const numbers: readonly Mutant[] = [
       'only an empty memory takes over what is remembered',
       'ipairs(call.fresh and remembered or {}) do\n    local config = nodes[each[1]]\n    for',
       'ipairs(remembered) do\n    local config = nodes[each[1]]\n    for',
-      'guards.test',
+      'guards-memory',
     ],
     ['what was used before is remembered', 'if each[3] > 0 then seed(', 'if false then seed(', 'nodes'],
     [
       'only an empty memory takes over what was learnt',
       'ipairs(call.fresh and remembered or {}) do\n    local config = nodes[each[1]]\n    if config',
       'ipairs(remembered) do\n    local config = nodes[each[1]]\n    if config',
-      'guards.test',
+      'guards-memory',
     ],
     [
       'a remembered limit keeps to its bounds',
       'a.c = clamp(each[3], config[NODE_MIN], config[NODE_CONCURRENCY])',
       'a.c = each[3]',
-      'guards.test',
+      'guards-memory',
     ],
     [
       'a remembered wait is no longer than the burst',
       'now_us + math.min(wait_us, config[NODE_BURST] * interval)',
       'now_us + wait_us',
-      'guards.test',
+      'guards-memory',
     ],
   ]),
   ...mutants('L2', 'meters', [

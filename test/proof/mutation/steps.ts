@@ -143,7 +143,6 @@ export const STEPS: readonly Mutant[] = [
     ],
   ]),
   ...mutants('N3', 'guarantees', [
-    ['a claim is one of its period', 'window.gp == guarantor.s and window.gc or reserved_before', 'window.gc', MODEL],
     ['no more is claimed than was promised', 'return math.min(promised, amount)', 'return amount', MODEL],
   ]),
   ...mutants('N5', 'nodes', [
@@ -160,13 +159,13 @@ export const STEPS: readonly Mutant[] = [
       'the window held to be possible is the one that began',
       'if window.n and start >= window.n.lo - SAME_RESET_MS then',
       'if false then',
-      MODEL,
+      'guards-windows',
     ],
     [
       'an earlier reset fixes no start',
       'if resets >= current.lo + window.d - SAME_RESET_MS then fix_start',
       'if true then fix_start',
-      MODEL,
+      'guards-windows',
     ],
     [
       'what runs stays reserved in the new window',
@@ -174,7 +173,6 @@ export const STEPS: readonly Mutant[] = [
       '',
       'calibrate',
     ],
-    ['a freeze that is over is not ended', ' or a.fz <= call.meta.wall_ms or', ' or', MODEL],
   ]),
   ...mutants('Q6', 'queue', [
     ['the earliest time counts', 'if before and tonumber(before) <= at_ms then return end', '', MODEL],
@@ -194,7 +192,7 @@ export const STEPS: readonly Mutant[] = [
     ],
   ]),
   ...mutants('Q1', 'dispatch', [
-    ['the turn of a flow goes on', 'flow.round = math.max(flow.round, waiter.round)', '', MODEL],
+    ['the turn of a flow goes on', 'flow.round = math.max(flow.round, waiter.round)', '', 'guards-order'],
   ]),
   ...mutants('Q1', 'acquire', [
     ['only the first of a sub-queue is parked', 'if head ~= id then return waiter end', '', MODEL],

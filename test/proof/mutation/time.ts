@@ -200,12 +200,7 @@ export const TIME: readonly Mutant[] = [
     ['a process is not reclaimed with its predecessors', ' and owner ~= except', '', 'guards-owners'],
   ]),
   ...mutants('T7', 'prelude', [
-    [
-      'another server begins the learning',
-      'math.max(meta.epoch + 1, meta.wall_ms)\n      begin_learning(meta)',
-      'math.max(meta.epoch + 1, meta.wall_ms)',
-      'nodes',
-    ],
+    ['another server begins the learning', '      begin_learning(meta)\n', '', 'nodes'],
     ['a caller ahead of us begins the learning', 'begin_learning(call.meta)', '', 'guards.test'],
   ]),
   ...mutants('T7', 'leases', [

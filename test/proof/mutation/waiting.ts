@@ -52,8 +52,20 @@ export const WAITING: readonly Mutant[] = [
   ...mutants('Q1', 'govern', [
     ['a reclaimed owner has no turn', "elseif string.sub(id, 1, 2) == 'T:'", 'elseif false', 'queue-bounds'],
     [
-      'a process of which nothing is left is not draining',
-      'if process and leases + waiters == 0 then set_draining(call, process, false) end',
+      'the mark of a process of which nothing is left ends',
+      'if process and leases + waiters == 0 then end_mark(call, process) end',
+      '',
+      'queue-bounds',
+    ],
+    [
+      'not before nothing is left',
+      'if process and leases + waiters == 0 then end_mark(call, process) end',
+      'if process then end_mark(call, process) end',
+      'queue-bounds',
+    ],
+    [
+      'a mark that ended is forgotten',
+      'if until_ms and until_ms <= call.meta.now_ms then set_draining(call, process, false) end',
       '',
       'queue-bounds',
     ],
@@ -237,8 +249,6 @@ export const WAITING: readonly Mutant[] = [
   ]),
   ...mutants('bounds', 'dispatch', [
     ['a silent waiter leaves', '  else\n    queue.leave(call, id, waiter)\n', '  else\n', 'queue'],
-    ['waiters whose time is over go some a call', 'waits and waiters == 0 or kept == 0', 'false', 'queue-bounds'],
-    ['the rest of them is next', 'call.more = true', '', 'queue-bounds'],
     [
       'a grant is published',
       'call.outcomes[id] = reply\n  push(call, waiter.owner, id, reply)',

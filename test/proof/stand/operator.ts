@@ -63,7 +63,9 @@ export class Operator implements AsyncDisposable {
   }
 
   async #write(tree: TreeConfig, options: ConfigureOptions): Promise<void> {
-    const reply = await this.engine.configure(tree, this.revision, options);
+    // The same revision once more changes nothing: on a machine that starts many processes at once Redis answers late.
+    const write = () => this.engine.configure(tree, this.revision, options);
+    const reply = await write().catch(write);
     if (reply.kind !== 'applied') throw new Error(`configure was answered ${JSON.stringify(reply)}`);
   }
 

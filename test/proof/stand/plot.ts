@@ -44,7 +44,7 @@ function axes(y: (count: number) => number, most: number, lengthS: number): stri
   return `<path d="M${LEFT} ${TOP}V${BASE}H${RIGHT}" fill="none" stroke="black"/>
 ${counts.map((count) => `<text x="${LEFT - 6}" y="${(y(count) + 4).toFixed(1)}" text-anchor="end">${count}</text>`).join('')}
 ${seconds.map((second) => `<text x="${(LEFT + perS * second).toFixed(1)}" y="${BASE + 14}" text-anchor="middle">${second}</text>`).join('')}
-<text x="${RIGHT}" y="${BASE + 28}" text-anchor="end">seconds</text>
+<text x="${RIGHT + 14}" y="${BASE + 14}">seconds</text>
 <text transform="translate(16 ${(TOP + BASE) / 2}) rotate(-90)" text-anchor="middle">calls in flight</text>`;
 }
 

@@ -10,7 +10,7 @@ import { treeWith } from './tree.ts';
 
 export const ACCOUNT_SLOTS = 6;
 export const WINDOW_MS = 20_000;
-export const WINDOW_PROMPTS = 120;
+export const WINDOW_PROMPTS = 180;
 
 interface Squad {
   readonly team: 'a' | 'b';
