@@ -44,8 +44,6 @@ export interface WatchOptions {
 }
 
 const UNANSWERED = { acceptedMs: null, firstByteMs: null, endedMs: null };
-/** What is left of the guard of windows when the vendor counts a cut call for as long as it may. */
-const HARMLESS_MS = 200;
 /** A lifetime and what a call may take to be carried out. */
 const LOOK_BACK_MS = 18_000;
 
@@ -99,7 +97,7 @@ export class Watch {
   }
 
   stepped(byMs: number): void {
-    if (Math.abs(byMs) > HARMLESS_MS) this.steps.push({ atMs: this.#options.schedule.nowMs, byMs });
+    this.steps.push({ atMs: this.#options.schedule.nowMs, byMs });
   }
 
   #noteLimit({ name, concurrency, observe }: NodeConfig): void {
