@@ -180,14 +180,22 @@ function learnConcurrency(
   if (!config) return;
   const node = tree.node(model);
   const adaptive = node.adaptive(config, tree.now);
-  const limit = adaptive ? adaptive.limit : config.concurrency;
-  const isHandOff = lease.dispatched && sentAfterMs <= 500 && limit !== null && node.inFlight.size <= limit;
-  if (!wasProbe && isHandOff && tree.releaseHold.grow(tree.now)) return;
-  const isLeast = adaptive === null || adaptive.limit <= (boundsOf(config)?.min ?? 0);
-  if (!wasProbe && isHandOff && isLeast) tree.releaseHold.growAgain(lease.grantedMs, tree.now);
+  if (!wasProbe && blamesHold(tree, lease, sentAfterMs, config)) return;
   const isNews = adaptive !== null && lease.grantedMs + sentAfterMs >= adaptive.decreasedMs;
   if (!wasProbe && isNews) shrink(tree, config);
   learnOfAccount(tree, model);
+}
+
+/** A call that took over a slot was refused although there was room: the hold was too short. True: nothing else changes. */
+function blamesHold(tree: ModelTree, lease: ModelLease, sentAfterMs: number, config: NodeConfig): boolean {
+  const node = tree.node(config.name);
+  const adaptive = node.adaptive(config, tree.now);
+  const limit = adaptive ? adaptive.limit : config.concurrency;
+  const isHandOff = lease.dispatched && sentAfterMs <= 500 && limit !== null && node.inFlight.size <= limit;
+  if (!isHandOff || tree.releaseHold.grow(tree.now)) return isHandOff;
+  const isLeast = adaptive === null || adaptive.limit <= (boundsOf(config)?.min ?? 0);
+  if (isLeast) tree.releaseHold.growAgain(lease.grantedMs, tree.now);
+  return false;
 }
 
 /** Two models refused at almost the same time: it is the account's limit as well. */
