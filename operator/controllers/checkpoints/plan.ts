@@ -81,22 +81,11 @@ function differences(last: StoredCheckpoint, next: StoredCheckpoint): readonly D
   const grown = next.usage.flatMap((after): Difference[] => {
     const before = known.get(`${after.node}|${after.limit}`);
     known.delete(`${after.node}|${after.limit}`);
-    return isSameUse(before, after) ? [] : [{ before, after }];
+    return isDeepStrictEqual(before, after) ? [] : [{ before, after }];
   });
   // Windows that ended since: what is stored of them is filtered by their reset when it is read.
   const ended = [...known.values()].map((before): Difference => ({ before, after: { ...before, used: 0 } }));
   return [...grown, ...ended];
-}
-
-function isSameUse(before: StoredUsage | undefined, after: StoredUsage): boolean {
-  const about = ({ identity, used, resetsAtMs, anchor }: StoredUsage): unknown => [
-    identity,
-    used,
-    resetsAtMs,
-    anchor?.loMs,
-    anchor?.hiMs,
-  ];
-  return before !== undefined && isDeepStrictEqual(about(before), about(after));
 }
 
 /** That a rate's wait has passed is told by the clock. */
