@@ -40,23 +40,29 @@ function remember(tree: ModelTree, { usage, learnt }: Checkpoint): void {
     if (isClosed && anchorLoMs !== null) window.openAt(anchorLoMs, anchorMs, tree.now.wallMs);
     if (used > 0) seed(node, limit, used, tree);
   }
-  for (const each of learnt) rememberLearnt(tree, each);
+  for (const each of learnt) {
+    const config = tree.configs.get(each.node);
+    if (config) rememberNode(tree.node(each.node), config, each, tree);
+  }
 }
 
 /** How far a node's rate was used ahead, and how many calls in flight the vendor bears. */
-function rememberLearnt(tree: ModelTree, { node: name, rateUntilMs, concurrency }: Checkpoint['learnt'][number]): void {
-  const config = tree.configs.get(name);
-  if (!config) return;
-  const node = tree.node(name);
-  const adaptive = concurrency === null ? null : node.adaptive(config, tree.now);
+function rememberNode(
+  node: ModelNode,
+  config: NodeConfig,
+  { rateUntilMs, concurrency }: Checkpoint['learnt'][number],
+  { now, logicalUs }: World,
+): void {
+  const adaptive = concurrency === null ? null : node.adaptive(config, now);
   const bounds = boundsOf(config);
   if (adaptive && bounds && concurrency !== null)
     adaptive.limit = Math.max(bounds.min, Math.min(concurrency, bounds.max));
-  const intervalUs = intervalOf(config, node.learnt.pace, tree.now);
-  const waitUs = ((rateUntilMs ?? 0) - tree.now.wallMs) * 1000;
-  if (!config.rate || intervalUs <= 0 || waitUs <= 0) return;
-  const tatUs = tree.logicalUs + Math.min(waitUs, config.rate.burst * intervalUs);
-  node.rate = { lastUs: 0, grants: 0, ...node.rate, tatUs: Math.max(node.rate?.tatUs ?? 0, tatUs), intervalUs };
+  const intervalUs = intervalOf(config, node.learnt.pace, now);
+  const waitUs = ((rateUntilMs ?? 0) - now.wallMs) * 1000;
+  if (!config.rate || waitUs <= 0) return;
+  const tatUs = logicalUs + Math.min(waitUs, config.rate.burst * intervalUs);
+  const before = node.rate ?? { tatUs: 0, lastUs: 0, grants: 0 };
+  node.rate = { ...before, tatUs: Math.max(before.tatUs, tatUs), intervalUs };
 }
 
 /** Everything that decides on which nodes calls are counted. */

@@ -178,16 +178,24 @@ function learnConcurrency(
 ): void {
   const config = tree.configs.get(model);
   if (!config) return;
-  const node = tree.node(model);
-  const adaptive = node.adaptive(config, tree.now);
-  const limit = adaptive ? adaptive.limit : config.concurrency;
-  const isHandOff = lease.dispatched && sentAfterMs <= 500 && limit !== null && node.inFlight.size <= limit;
-  if (!wasProbe && isHandOff && tree.releaseHold.grow(tree.now)) return;
-  const isLeast = adaptive === null || adaptive.limit <= (boundsOf(config)?.min ?? 0);
-  if (!wasProbe && isHandOff && isLeast) tree.releaseHold.growAgain(lease.grantedMs, tree.now);
+  if (!wasProbe && blameHold(tree, lease, sentAfterMs, config)) return;
+  const adaptive = tree.node(model).adaptive(config, tree.now);
   const isNews = adaptive !== null && lease.grantedMs + sentAfterMs >= adaptive.decreasedMs;
   if (!wasProbe && isNews) shrink(tree, config);
   learnOfAccount(tree, model);
+}
+
+/** Lengthens the hold when the call came right after a hand-off; true: that is all there is to learn. */
+function blameHold(tree: ModelTree, lease: ModelLease, sentAfterMs: number, config: NodeConfig): boolean {
+  const node = tree.node(config.name);
+  const adaptive = node.adaptive(config, tree.now);
+  const limit = adaptive ? adaptive.limit : config.concurrency;
+  const isHandOff = lease.dispatched && sentAfterMs <= 500 && limit !== null && node.inFlight.size <= limit;
+  if (!isHandOff) return false;
+  if (tree.releaseHold.grow(tree.now)) return true;
+  const isLeast = adaptive === null || adaptive.limit <= (boundsOf(config)?.min ?? 0);
+  if (isLeast) tree.releaseHold.growAgain(lease.grantedMs, tree.now);
+  return false;
 }
 
 /** Two models refused at almost the same time: it is the account's limit as well. */
