@@ -19,7 +19,7 @@ export function judgeWindows(stage: Stage): void {
   const slack = slackOf(stage);
   const amounts = [
     ['account', highest(operator.shapes, ({ windowAmount }) => windowAmount)],
-    ['quota:a/team', highest(operator.shapes, ({ teamAmount }) => teamAmount)],
+    ['quota:a/team', highest(operator.shapes, ({ teamAmount, teamObserves }) => (teamObserves ? null : teamAmount))],
   ] as const;
   const accepted = acceptedOf(stage);
   const openings = [
