@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
-/** For tests that wait for lifetimes and deadlines more than they compute: one worker would leave a processor idle. */
+/** The runner would leave one processor to itself: of two, that is half of the machine. Files share nothing. */
 const maxWorkers = Math.max(2, availableParallelism() - 1);
 
 const PROOF = {
@@ -17,9 +17,17 @@ const PROOF = {
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'] } },
-      { test: { name: 'arch', include: ['test/arch/**/*.test.ts'] } },
-      { test: { name: 'property', include: ['test/property/**/*.test.ts'], testTimeout: 300_000 } },
+      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], maxWorkers } },
+      { test: { name: 'arch', include: ['test/arch/**/*.test.ts'], maxWorkers } },
+      {
+        test: {
+          name: 'property',
+          include: ['test/property/**/*.test.ts'],
+          maxWorkers,
+          testTimeout: 300_000,
+          hookTimeout: 120_000,
+        },
+      },
       {
         test: {
           name: 'integration',
@@ -40,7 +48,7 @@ export default defineConfig({
           testTimeout: 300_000,
         },
       },
-      { test: { name: 'simulation', include: ['test/simulation/**/*.test.ts'], testTimeout: 600_000 } },
+      { test: { name: 'simulation', include: ['test/simulation/**/*.test.ts'], maxWorkers, testTimeout: 600_000 } },
       // Real processes and faults; mostly they wait. `npm test` runs the short form, `npm run proof` all of it.
       { test: { name: 'faults', ...PROOF } },
       { test: { name: 'proof', ...PROOF, env: { GLMQUOTA_PROOF: 'full' } } },

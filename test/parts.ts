@@ -71,7 +71,7 @@ export function summed(outcomes: readonly Outcome[]): Outcome {
   return {
     passed: outcomes.reduce((sum, { passed }) => sum + passed, 0),
     failed: outcomes.reduce((sum, { failed }) => sum + failed, 0),
-    leftOut: [...new Set(outcomes.flatMap(({ leftOut }) => leftOut))],
+    leftOut: outcomes.flatMap(({ leftOut }) => leftOut),
   };
 }
 

@@ -35,7 +35,7 @@ export function take(tree: ModelTree, request: AcquireRequest, path: readonly No
   });
   for (const { name } of path) rollGuarantors(name, tree);
   const { wallMs: grantedWallMs, logicalMs: grantedMs } = tree.now;
-  return tree.leases.add({ request, fence, grantedMs, grantedWallMs, taken, slot, dispatched, seq });
+  return tree.leases.add({ request, fence, grantedMs, grantedWallMs, taken, slot, dispatched, putBack: force, seq });
 }
 
 /** A settlement of one lease. `again`: its id goes back into the queue, so it is not done with. */
@@ -47,7 +47,7 @@ export function settle(tree: ModelTree, settlement: Settlement, again: boolean):
   const [refund, refundRate, acceptedIfAnswered] = MATRIX[outcome];
   const sent = lease.grantedWallMs + (sentAfterMs ?? 0);
   const first = Math.max(sent, lease.grantedWallMs + (firstByteAfterMs ?? 0));
-  const accepted = acceptedIfAnswered && firstByteAfterMs !== null;
+  const accepted = acceptedIfAnswered && firstByteAfterMs !== null && !lease.putBack;
   const settled = { actual, ending: { refund, accepted, sent, first, wall: tree.now.wallMs } };
   const overdraft = land(tree, lease, settled, refundRate);
   tree.releaseHold.decay(tree.now);
@@ -178,16 +178,24 @@ function learnConcurrency(
 ): void {
   const config = tree.configs.get(model);
   if (!config) return;
-  const node = tree.node(model);
-  const adaptive = node.adaptive(config, tree.now);
-  const limit = adaptive ? adaptive.limit : config.concurrency;
-  const isHandOff = lease.dispatched && sentAfterMs <= 500 && limit !== null && node.inFlight.size <= limit;
-  if (!wasProbe && isHandOff && tree.releaseHold.grow(tree.now)) return;
-  const isLeast = adaptive === null || adaptive.limit <= (boundsOf(config)?.min ?? 0);
-  if (!wasProbe && isHandOff && isLeast) tree.releaseHold.growAgain(lease.grantedMs, tree.now);
+  if (!wasProbe && blameHold(tree, lease, sentAfterMs, config)) return;
+  const adaptive = tree.node(model).adaptive(config, tree.now);
   const isNews = adaptive !== null && lease.grantedMs + sentAfterMs >= adaptive.decreasedMs;
   if (!wasProbe && isNews) shrink(tree, config);
   learnOfAccount(tree, model);
+}
+
+/** Lengthens the hold when the call came right after a hand-off; true: that is all there is to learn. */
+function blameHold(tree: ModelTree, lease: ModelLease, sentAfterMs: number, config: NodeConfig): boolean {
+  const node = tree.node(config.name);
+  const adaptive = node.adaptive(config, tree.now);
+  const limit = adaptive ? adaptive.limit : config.concurrency;
+  const isHandOff = lease.dispatched && sentAfterMs <= 500 && limit !== null && node.inFlight.size <= limit;
+  if (!isHandOff) return false;
+  if (tree.releaseHold.grow(tree.now)) return true;
+  const isLeast = adaptive === null || adaptive.limit <= (boundsOf(config)?.min ?? 0);
+  if (isLeast) tree.releaseHold.growAgain(lease.grantedMs, tree.now);
+  return false;
 }
 
 /** Two models refused at almost the same time: it is the account's limit as well. */

@@ -1,5 +1,5 @@
 /** Documents that cite tests: `file › name`, where the file stands below `test/` and lacks its `.test.ts`. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
 const ROOT = resolve(import.meta.dirname, '../..');
@@ -35,32 +35,40 @@ export function citationsIn(text: string): readonly string[] {
 
 /** Null when the test is there, or what is wrong. A name that ends in `…` is the beginning of one, or of several. */
 export function faultOf(citation: string): string | null {
-  const at = citation.indexOf(' › ');
-  const file = `test/${citation.slice(0, at)}.test.ts`;
+  const [place = '', name = ''] = citation.split(' › ');
+  const file = `test/${place}.test.ts`;
   if (!existsSync(join(ROOT, file))) return `${citation}: there is no ${file}`;
-  const name = citation.slice(at + ' › '.length);
-  const wanted = name.replace(/ ?…$/, '');
-  if (wanted.length < 2) return `${citation}: names no test`;
-  const found = testsIn(read(file)).some((each) => (name.endsWith('…') ? each.startsWith(wanted) : each === name));
+  if (name.replace('…', '').trim().length < 2) return `${citation}: names no test`;
+  const found = testsIn(read(file)).some((each) => names(name, each));
   return found ? null : `${citation}: no test of that name in ${file}`;
 }
 
+const names = (cited: string, test: string): boolean =>
+  cited.endsWith('…') ? test.startsWith(cited.replace(/ ?…$/, '')) : test === cited;
+
+/** Tests of a folder below `test/` that none of the citations names. */
+export function uncited(folder: string, citations: readonly string[]): readonly string[] {
+  const files = readdirSync(join(ROOT, 'test', folder)).filter((file) => file.endsWith('.test.ts'));
+  return files.flatMap((file) => {
+    const place = `${folder}/${file.replace('.test.ts', '')}`;
+    const cited = citations.filter((each) => each.startsWith(`${place} › `)).map((each) => each.split(' › ')[1] ?? '');
+    return testsIn(read(`test/${place}.test.ts`))
+      .filter((test) => !cited.some((each) => names(each, test)))
+      .map((test) => `${place} › ${test}`);
+  });
+}
+
 const STRING = /'((?:[^'\\\n]|\\.)*)'|"((?:[^"\\\n]|\\.)*)"|`([^`]*)`/.source;
-/** `test('name', async …`, `test.each(…)('name', …`, `fullOnly(⏎ 'name', …`. */
-const TEST = new RegExp(`[\\w)\\]]\\(\\s*(?:${STRING}),\\s*(?:async\\b|\\(|\\w+ =>|\\{)`, 'g');
-/** `key: 'text',`: a row of a table whose tests are named `key: text`. */
-const TABLED = new RegExp(`^\\s*(\\w+):\\s*(?:${STRING}),$`, 'gm');
+/** `test('name', …`, `fullOnly('name', …`, `test.each(…)('name', …`. */
+const TEST = new RegExp(`(?:\\b(?:test|it|fullOnly)(?:\\.concurrent)?|[)\\]])\\(\\s*(?:${STRING}),`, 'g');
+/** `key: 'F5 text',`: a row of a table whose tests are named `key: F5 text`. */
+const TABLED = /^\s*(\w+):\s*'((?:inv-|[A-Z]\d)(?:[^'\\\n]|\\.)*)',$/gm;
 
 /** Names as they are written: with `%s` and `$name` where a table fills them in. */
 function testsIn(source: string): readonly string[] {
-  const written = Array.from(source.matchAll(TEST), ([, ...quoted]) =>
-    quoted.slice(0, 3).find((each) => each !== undefined),
-  );
-  const tabled = Array.from(
-    source.matchAll(TABLED),
-    ([, key, ...quoted]) => `${key}: ${quoted.slice(0, 3).find((each) => each !== undefined)}`,
-  );
-  return [...written.filter((each) => each !== undefined).map(unescaped), ...tabled.map(unescaped)];
+  const written = Array.from(source.matchAll(TEST), (match) => match[1] ?? match[2] ?? match[3] ?? '');
+  const tabled = Array.from(source.matchAll(TABLED), ([, key, text]) => `${key}: ${text}`);
+  return [...written, ...tabled].map(unescaped);
 }
 
 const unescaped = (name: string): string => name.replaceAll(/\\(.)/g, '$1');

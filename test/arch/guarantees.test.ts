@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { citationsIn, faultOf, read, rowsOf } from './citations.ts';
+import { citationsIn, faultOf, read, rowsOf, uncited } from './citations.ts';
 
 const GUARANTEES = 'sidecar/engine/GUARANTEES.md';
 const RIVALS = 'test/integration/rivals/RIVALS.md';
@@ -27,6 +27,10 @@ test('every row of what is not guaranteed cites the test that shows it, or says 
 test('every bound is a number', () => {
   const rows = rowsOf(read(GUARANTEES), 'Bounds');
   expect(rows.filter(({ text }) => !/\d|\bc\b/.test(text.split('|')[2] ?? '')).map(({ name }) => name)).toEqual([]);
+});
+
+test('no proof is without a row that cites it', () => {
+  expect(uncited('proof', citationsIn(read(GUARANTEES)))).toEqual([]);
 });
 
 test("each of the rivals' 22 failures has its thread and a test under its number, or says why it is not about admission", () => {

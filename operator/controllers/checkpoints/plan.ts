@@ -81,9 +81,7 @@ function differences(last: StoredCheckpoint, next: StoredCheckpoint): readonly D
   const grown = next.usage.flatMap((after): Difference[] => {
     const before = known.get(`${after.node}|${after.limit}`);
     known.delete(`${after.node}|${after.limit}`);
-    const isOpenedAlike = before?.anchor?.loMs === after.anchor?.loMs && before?.anchor?.hiMs === after.anchor?.hiMs;
-    const isSame = before?.used === after.used && before.resetsAtMs === after.resetsAtMs && isOpenedAlike;
-    return isSame && before.identity === after.identity ? [] : [{ before, after }];
+    return isDeepStrictEqual(before, after) ? [] : [{ before, after }];
   });
   // Windows that ended since: what is stored of them is filtered by their reset when it is read.
   const ended = [...known.values()].map((before): Difference => ({ before, after: { ...before, used: 0 } }));

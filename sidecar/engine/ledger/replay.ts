@@ -223,6 +223,15 @@ function subjectOf(call: LedgerCall): string {
       return call.id;
     case 'configure':
       return `generation ${call.revision.generation}`;
+    case 'tick':
+      return '';
+    default:
+      return aimOf(call);
+  }
+}
+
+function aimOf(call: Exclude<Governing, { readonly node: string }>): string {
+  switch (call.op) {
     case 'reclaim':
       return call.owners.prefix;
     case 'drain':
@@ -231,7 +240,5 @@ function subjectOf(call: LedgerCall): string {
       return call.reading.limit;
     case 'declareMove':
       return new Date(call.move.untilMs).toISOString();
-    case 'tick':
-      return '';
   }
 }

@@ -35,7 +35,7 @@ local function remember_uses(call, nodes, remembered)
       if limit[LIMIT_NAME] == each[2] then
         local record = touch(call, each[1])
         local window, timeline = window_for(call, record, limit)
-        if window.t == 'A' and not window.c and each[4] >= 0 then open_at(call, window, each[4], 0) end
+        if window.t == 'A' and not window.c and each[5] >= 0 then open_at(call, window, each[5], 0, each[4]) end
         if each[3] > 0 then seed(call, record, limit, each[3]) end
       end
     end

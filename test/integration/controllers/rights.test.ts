@@ -65,6 +65,7 @@ test('W5 a configuration that was tampered with is repaired, and its account get
   await link.hset(configKey(treeKeyOf(account)), TREE_FIELD, '{}');
   const rotation = async () =>
     (await stand.client.get(GLM_ACCOUNTS, account))?.metadata.annotations?.[ANNOTATION_ROTATE];
+  expect(await rotation()).toBeUndefined();
   await until(async () => (await rotation()) !== undefined, 'the rotation');
   await until(async () => isDeepStrictEqual(await tree().catch(() => null), before), 'the repair');
 });
