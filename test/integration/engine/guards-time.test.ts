@@ -200,6 +200,17 @@ test('T6 a second refusal soon after the first raises the hold only for a call o
   expect(await holdMs('a')).toBe(100);
 });
 
+test('T6 a second refusal soon after the first lowers a limit that can be lower, and leaves the hold', async () => {
+  await handedOff();
+  for (const id of ['e', 'f']) {
+    const grant = await wait(id, { owner: 'pod-2' });
+    if (grant.kind !== 'granted') throw new Error(`${id} was not handed a slot`);
+    await rules.settle(grant, { outcome: 'refusedConcurrency' });
+  }
+  await rules.engine.advance(50);
+  expect(await rules.inFlight('model:glm-5.3')).toBe(2);
+});
+
 test('T6 a refusal long after its hand-off does not blame the hold', async () => {
   const second = await handedOver();
   await rules.settle(second, { outcome: 'refusedConcurrency', sentAfterMs: 501, firstByteAfterMs: 501 });

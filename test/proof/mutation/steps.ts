@@ -196,6 +196,6 @@ export const STEPS: readonly Mutant[] = [
   ]),
   ...mutants('Q1', 'acquire', [
     ['only the first of a sub-queue is parked', 'if head ~= id then return waiter end', '', MODEL],
-    ['a leaf without a limit has no queue of its own', 'leaf and leaf[NODE_QUEUE] >= 0 and', 'leaf and', 'queue'],
+    ['a leaf without a limit has no queue of its own', 'leaf and leaf[NODE_QUEUE] >= 0 and', 'leaf and', 'queue.test'],
   ]),
 ];
