@@ -96,8 +96,8 @@ const budgets: readonly Mutant[] = [
   ...mutants('F6', 'govern', [
     [
       'one call reclaims so many leases',
-      'local lease = ended < RECLAIM_BUDGET and read_lease',
-      'local lease = read_lease',
+      'if ended < RECLAIM_BUDGET and read_lease',
+      'if read_lease',
       'guards-bounds',
     ],
     [
