@@ -239,6 +239,7 @@ local function configure(KEYS, ARGV)
   fields[#fields + 1], fields[#fields + 2] = 't', pack({ account[1], account[2], account[3], revision[1], revision[2],
     revision[3], hash, path_generation })
   write_config(call, old, fields)
+  forget_decoded(call)
   read_tree(call)
 
   for _, name in ipairs(order) do

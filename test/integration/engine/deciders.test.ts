@@ -102,6 +102,29 @@ test.each([
   expect(await rules.engine.redis.hget(meta, 'state')).toBe('3');
 });
 
+test('W5 what somebody wrote beneath the text is told by the fingerprint, and gone with the next configure', async () => {
+  const { admin, redis } = rules.engine;
+  const field = [`q:{${TREE_KEY}}:c`, 'n:account'] as const;
+  const allowing = (concurrency: number) => [node('account', null, { concurrency })];
+  expect(await admin.fingerprint(TREE_KEY)).toBeNull();
+  await rules.engine.configure(allowing(99), { generation: 1 });
+  const other = await redis.hgetBuffer(...field);
+  await rules.engine.configure(allowing(1), { generation: 2 });
+  const ours = await admin.fingerprint(TREE_KEY);
+  await rules.engine.configure(allowing(1), { generation: 2 });
+  await admin.declareMove(TREE_KEY, { identities: ['one/more'], untilMs: START_MS });
+  expect(await admin.fingerprint(TREE_KEY)).toBe(ours);
+
+  await redis.hset(...field, other ?? '');
+  expect(await admin.fingerprint(TREE_KEY)).not.toBe(ours);
+  // Whatever a server has decoded already, one that starts anew reads what is written.
+  await admin.loadLibrary();
+  for (const id of ['1', '2']) expect(await rules.acquire(id, { generation: 2 })).toMatchObject({ kind: 'granted' });
+  await rules.engine.configure(allowing(1), { generation: 2 });
+  expect(await admin.fingerprint(TREE_KEY)).toBe(ours);
+  expect(await rules.acquire('3', { generation: 2 })).toMatchObject({ reason: 'Concurrency' });
+});
+
 test('W3 a tree of another account is a conflict, a new uid of the same one is not', async () => {
   const tree = treeOf([node('account', null, { limits: [limit('five-hour', 2)] })]);
   const { admin } = rules.engine;

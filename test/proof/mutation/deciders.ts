@@ -64,6 +64,9 @@ const configuration: readonly Mutant[] = [
     ],
     ['records of another form are told', "redis.call('HEXISTS', keys.meta, 'state') == 1", 'false', 'deciders'],
   ]),
+  ...mutants('W5', 'configure', [
+    ['what was decoded of another record is forgotten', '  forget_decoded(call)\n', '', 'deciders'],
+  ]),
   ...mutants('W3', 'configure', [
     ['a foreign tree is a conflict', 'tree[1] ~= account[1] or tree[2] ~= account[2]', 'false', 'deciders'],
     ['an older writer is fenced', 'is_older(revision, stored) or', '', 'deciders'],
