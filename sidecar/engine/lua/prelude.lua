@@ -271,12 +271,6 @@ local function read_tree(call)
   return entry.tree
 end
 
--- What was decoded may be what somebody else had written beneath the same head.
-local function forget_decoded(call)
-  local entry = decoded[call.keys.config]
-  if entry then entry.head = nil end
-end
-
 -- Configs of the named nodes; false where there is none. After `read_tree`.
 local function node_configs(call, names)
   local fields, configs = {}, {}
