@@ -6,6 +6,7 @@ const maxWorkers = Math.max(2, availableParallelism() - 1);
 
 const PROOF = {
   include: ['test/proof/**/*.test.ts'],
+  globalSetup: ['test/proof/stand/program.ts'],
   testTimeout: 600_000,
   hookTimeout: 120_000,
   maxConcurrency: 5,

@@ -30,7 +30,7 @@ export function adopt(
 }
 
 /** What a checkpoint says was used before the memory was lost (rule F3). */
-function remember(tree: ModelTree, { usage }: Checkpoint): void {
+function remember(tree: ModelTree, { usage, learnt }: Checkpoint): void {
   for (const { node: name, limit: limitName, used, anchorMs, anchorLoMs = anchorMs } of usage) {
     const limit = tree.configs.get(name)?.limits.find((each) => each.name === limitName);
     if (!limit) continue;
@@ -40,6 +40,29 @@ function remember(tree: ModelTree, { usage }: Checkpoint): void {
     if (isClosed && anchorLoMs !== null) window.openAt(anchorLoMs, anchorMs, tree.now.wallMs);
     if (used > 0) seed(node, limit, used, tree);
   }
+  for (const each of learnt) {
+    const config = tree.configs.get(each.node);
+    if (config) rememberNode(tree.node(each.node), config, each, tree);
+  }
+}
+
+/** How far a node's rate was used ahead, and how many calls in flight the vendor bears. */
+function rememberNode(
+  node: ModelNode,
+  config: NodeConfig,
+  { rateUntilMs, concurrency }: Checkpoint['learnt'][number],
+  { now, logicalUs }: World,
+): void {
+  const adaptive = concurrency === null ? null : node.adaptive(config, now);
+  const bounds = boundsOf(config);
+  if (adaptive && bounds && concurrency !== null)
+    adaptive.limit = Math.max(bounds.min, Math.min(concurrency, bounds.max));
+  const intervalUs = intervalOf(config, node.learnt.pace, now);
+  const waitUs = ((rateUntilMs ?? 0) - now.wallMs) * 1000;
+  if (!config.rate || waitUs <= 0) return;
+  const tatUs = logicalUs + Math.min(waitUs, config.rate.burst * intervalUs);
+  const before = node.rate ?? { tatUs: 0, lastUs: 0, grants: 0 };
+  node.rate = { ...before, tatUs: Math.max(before.tatUs, tatUs), intervalUs };
 }
 
 /** Everything that decides on which nodes calls are counted. */

@@ -19,6 +19,8 @@ export interface ModelLease {
   readonly slot: Slot;
   /** Granted out of the queue. */
   readonly dispatched: boolean;
+  /** Forgotten and told of again: when it was sent is not known. */
+  readonly putBack: boolean;
   /** Its place in the queue; null: it never waited. */
   readonly seq: number | null;
   claimed: boolean;

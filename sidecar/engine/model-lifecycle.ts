@@ -35,7 +35,7 @@ export function take(tree: ModelTree, request: AcquireRequest, path: readonly No
   });
   for (const { name } of path) rollGuarantors(name, tree);
   const { wallMs: grantedWallMs, logicalMs: grantedMs } = tree.now;
-  return tree.leases.add({ request, fence, grantedMs, grantedWallMs, taken, slot, dispatched, seq });
+  return tree.leases.add({ request, fence, grantedMs, grantedWallMs, taken, slot, dispatched, putBack: force, seq });
 }
 
 /** A settlement of one lease. `again`: its id goes back into the queue, so it is not done with. */
@@ -47,7 +47,7 @@ export function settle(tree: ModelTree, settlement: Settlement, again: boolean):
   const [refund, refundRate, acceptedIfAnswered] = MATRIX[outcome];
   const sent = lease.grantedWallMs + (sentAfterMs ?? 0);
   const first = Math.max(sent, lease.grantedWallMs + (firstByteAfterMs ?? 0));
-  const accepted = acceptedIfAnswered && firstByteAfterMs !== null;
+  const accepted = acceptedIfAnswered && firstByteAfterMs !== null && !lease.putBack;
   const settled = { actual, ending: { refund, accepted, sent, first, wall: tree.now.wallMs } };
   const overdraft = land(tree, lease, settled, refundRate);
   tree.releaseHold.decay(tree.now);

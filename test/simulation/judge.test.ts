@@ -1,6 +1,7 @@
 /** Whether the oracles see anything: one thing is broken at a time, and a run of some class has to turn red. */
 import { expect, test } from 'vitest';
 import type { Model } from '#sidecar/engine/model.ts';
+import { type Fault, noise } from './faults.ts';
 import { run, type Sabotage, type Scenario } from './run.ts';
 import * as pods from './scenarios.ts';
 import * as store from './store-scenarios.ts';
@@ -10,89 +11,97 @@ import { METER } from './tree.ts';
 const ALL: Readonly<Record<string, Scenario>> = { ...pods, ...store, ...tree };
 
 /** Among so many a break has to be noticed. */
-const SEEDS = 20;
+const SEEDS = 40;
 
 interface Break extends Sabotage {
   readonly what: string;
   readonly scenario: Scenario;
-  readonly says: string;
+  readonly says: RegExp;
 }
 
 const BREAKS: readonly Break[] = [
   {
     what: 'T3 a gap after which nobody is spared',
     scenario: pods.clockSteps,
-    says: 'inv-I1',
+    says: /inv-I1/,
     model: ({ clock }) => Object.defineProperty(clock, 'afterGap', { get: () => false }),
   },
   {
     what: 'T7 granting at once after everything was lost',
     scenario: store.totalLoss,
-    says: 'inv-I1',
+    says: /inv-I1/,
     model: ({ tree: { leases } }) => Object.defineProperty(leases, 'learningUntilMs', { get: () => null }),
   },
   {
     what: 'T7 registering without what still runs',
     scenario: store.totalLoss,
-    says: 'inv-I1',
+    says: /inv-I1/,
     engine: (engine) => ({ ...engine, register: (request) => engine.register({ ...request, leases: [] }) }),
   },
   {
     what: 'T2 starting without a claim',
     scenario: pods.longStops,
-    says: 'inv-I1',
+    says: /inv-I1|T2/,
     engine: (engine) => ({ ...engine, claim: async () => true }),
   },
   {
     what: 'T4 forgetting settlements that come late',
     scenario: pods.longStops,
-    says: 'inv-I5',
+    says: /inv-I5/,
     model: ({ tree: { leases } }) => {
       const find = leases.find.bind(leases);
       leases.find = (id) => (find(id)?.live === true ? find(id) : undefined);
     },
   },
-  { what: 'a refund that is given twice', scenario: tree.hiddenLimits, says: 'inv-I5', model: refundTwice },
+  { what: 'a refund that is given twice', scenario: tree.hiddenLimits, says: /inv-I5/, model: refundTwice },
   {
     what: 'inv-I6 forgetting which ids are done with',
-    scenario: pods.lossyNetwork,
-    says: 'inv-I6',
+    scenario: storm(),
+    says: /inv-I6/,
     model: ({ tree: { leases } }) => Object.assign(leases, { isDone: () => false }),
   },
   {
     what: 'inv-L5 never taking back what dead pods hold',
     scenario: pods.crashes,
-    says: 'inv-L5',
+    says: /inv-L5/,
     model: ({ tree: { leases } }) => Object.assign(leases, { due: () => [] }),
   },
   {
     what: 'T6 a hold that nobody ends',
     scenario: pods.crashes,
-    says: 'inv-I2',
+    says: /inv-I2/,
     model: ({ tree: { leases } }) => Object.assign(leases, { hold: () => undefined }),
   },
   {
     what: 'Q6 waking nobody',
     scenario: pods.undisturbed,
-    says: 'inv-L2',
+    says: /inv-L2/,
     model: ({ tree: { room } }) => Object.assign(room, { wake: () => undefined }),
   },
   {
     what: 'a sidecar that gives nothing back',
     scenario: pods.undisturbed,
-    says: 'inv-L2',
+    says: /inv-L2/,
     engine: (engine) => ({ ...engine, cancel: async () => undefined }),
   },
   {
     what: 'a freeze that does nothing',
     scenario: tree.freezes,
-    says: 'frozen',
+    says: /frozen/,
     model: (model) => Object.assign(model, { freeze: () => undefined }),
   },
 ];
 
+/** Every message may come twice, late and after those that were sent later. */
+function storm(): Scenario {
+  const weather = { drop: 0.05, double: 0.5, late: 0.5, lateByMs: 1500 };
+  const faults = (_: unknown, sidecars: number): readonly Fault[] =>
+    Array.from({ length: sidecars }, (__, index) => noise({ atMs: 5000, lastsMs: 50_000 }, index, weather));
+  return { ...pods.lossyNetwork, faults };
+}
+
 test.each(BREAKS)('$what is noticed', async ({ scenario, says, what: _what, ...sabotage }) => {
-  expect(await firstViolation(scenario, sabotage)).toContain(says);
+  expect(await firstViolation(scenario, sabotage)).toMatch(says);
 });
 
 /** The same seed is the same history, to the last message. */

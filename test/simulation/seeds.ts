@@ -3,11 +3,11 @@
  * `GLMQUOTA_SEED=42 SEEDS=1 LOUD=1 npx vitest run --project simulation -t crashes` repeats one and tells it aloud.
  */
 import { expect, test } from 'vitest';
+import { isFull, leftOut } from '#test/proof/mode.ts';
 import { run, type Scenario } from './run.ts';
 
 const FEW = 30;
 const MANY = 400;
-const isFull = process.env['GLMQUOTA_PROOF'] === 'full';
 const first = Number(process.env['GLMQUOTA_SEED'] ?? 1);
 const count = Number(process.env['SEEDS'] ?? (isFull ? MANY : FEW));
 
@@ -26,10 +26,7 @@ export function testSeeds<Name extends string>(
     }
     console.log(`${name}: seeds ${first} to ${first + count - 1}`);
   });
-  if (count < MANY && !isFull)
-    console.log(
-      `left out: ${MANY - count} of ${MANY} seeds of ${all.length} classes of faults (npm run proof runs it)`,
-    );
+  if (count < MANY) leftOut(`${MANY - count} of ${MANY} seeds of ${all.length} classes of faults`);
 }
 
 function replay(name: string, seed: number): string {

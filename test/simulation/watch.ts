@@ -44,8 +44,6 @@ export interface WatchOptions {
 }
 
 const UNANSWERED = { acceptedMs: null, firstByteMs: null, endedMs: null };
-/** What is left of the guard of windows when the vendor counts a cut call for as long as it may. */
-const HARMLESS_MS = 200;
 /** A lifetime and what a call may take to be carried out. */
 const LOOK_BACK_MS = 18_000;
 
@@ -99,7 +97,7 @@ export class Watch {
   }
 
   stepped(byMs: number): void {
-    if (Math.abs(byMs) > HARMLESS_MS) this.steps.push({ atMs: this.#options.schedule.nowMs, byMs });
+    this.steps.push({ atMs: this.#options.schedule.nowMs, byMs });
   }
 
   #noteLimit({ name, concurrency, observe }: NodeConfig): void {
@@ -166,13 +164,18 @@ export class Watch {
 
   inFlight(node: string): number {
     let count = 0;
-    for (const { nodes } of this.running) if (nodes.includes(node)) count += 1;
+    for (const call of this.running) if (call.nodes.includes(node) && !this.#isLetGo(call)) count += 1;
     return count;
+  }
+
+  /** Cut, and its hold (rule T6) was over with a step of Redis' clock. */
+  #isLetGo({ endedMs }: CallFact): boolean {
+    return endedMs !== null && this.steps.some(({ atMs, byMs }) => byMs > 0 && atMs >= endedMs);
   }
 
   /** inv-I1: at no node was anything granted while as many calls were in flight as its limit was. */
   #check(): void {
-    const known = [...this.running].flatMap(({ grant }) => grant ?? []);
+    const known = [...this.running].flatMap((call) => (this.#isLetGo(call) ? [] : (call.grant ?? [])));
     for (const last of known) {
       for (const { name, concurrency, observe } of last.path) {
         if (concurrency === null || observe) continue;

@@ -177,6 +177,7 @@ function resumeLease(
     taken,
     slot,
     dispatched: record.d > 0,
+    putBack: record.s !== record.f,
     seq: record.p === 0 ? null : record.p,
     claimed: record.q === 1,
     live,

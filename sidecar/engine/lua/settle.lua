@@ -34,7 +34,8 @@ local function settle_one(call, ARGV, first, again)
   local ending = {
     refund = row[1], refund_rate = row[2], actual = read_amounts(ARGV, first + 7), outcome = outcome,
     -- Without a response nobody knows whether it opened the vendor's window (rule N1).
-    accepted = row[3] and first_after >= 0, answered = first_after >= 0,
+    -- Nor of one that was put back: its times count from when it was granted first, and that is forgotten.
+    accepted = row[3] and first_after >= 0 and lease.s == lease.f, answered = first_after >= 0,
     -- No answer comes before its call: a window must not end before it begins.
     sent = lease.w + math.max(0, sent_after), first = lease.w + math.max(first_after, sent_after),
     sent_after = math.max(0, sent_after), frozen = tonumber(ARGV[first + 6]),

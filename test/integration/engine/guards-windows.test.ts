@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import type { Verdict } from '#sidecar/engine/terms.ts';
 import type { LimitConfig, NodeConfig } from '#sidecar/engine/tree-terms.ts';
-import { HELD, limit, node, NOTHING, START_MS } from '#test/support/engine.ts';
+import { HELD, limit, node, NOTHING, request, settlement, START_MS } from '#test/support/engine.ts';
 import { useEngine } from './fixture.ts';
 import { useOwners } from './waiting-fixture.ts';
 
@@ -25,6 +25,22 @@ test('N1 no answer comes before its call', async () => {
   await rules.engine.configure([node('account', null, { limits: [limit('five-hour', 5)] })]);
   await rules.settle(await rules.grant('1'), { sentAfterMs: 900, firstByteAfterMs: 100 });
   expect(await rules.usage('account', 'five-hour')).toMatchObject({ resetsAtMs: START_MS + 900 + MINUTE + GUARD });
+});
+
+test('N1, T7 a call that was put back may have opened its window at any time until it ended', async () => {
+  await rules.engine.configure([
+    node('account', null, { limits: [limit('five-hour', 5)] }),
+    node('model:other', 'account'),
+  ]);
+  const lease = { id: 'forgotten', fence: 7, epoch: 0 };
+  const leases = [{ lease, request: request('forgotten'), sent: true }];
+  await rules.engine.sidecar.register({ owner: 'pod-1', leases, disclaimed: [] });
+  await rules.engine.advance(9000);
+  await rules.engine.sidecar.settle([settlement('forgotten', 7, { sentAfterMs: 0, firstByteAfterMs: 500 })]);
+  expect(await rules.usage('account', 'five-hour')).toMatchObject({
+    used: 1,
+    resetsAtMs: START_MS + 9000 + MINUTE + GUARD,
+  });
 });
 
 const anchored = { type: 'Anchored', durationMs: MINUTE } as const;

@@ -202,8 +202,6 @@ test('Status shows the nodes of the own path only', async () => {
     queued: 3,
     frozenUntilMs: 0n,
     breaker: 'Closed',
-    rateWaitUs: 0,
-    oldestWaiterMs: null,
     limits: [{ name: 'daily', resource: 'Cost', amount: 50n, used: 20n, reserved: 5n, resetsAtMs: 0n }],
   });
   expect(status.nodes[1]).toMatchObject({ frozenUntilMs: 77n, breaker: 'HalfOpen' });

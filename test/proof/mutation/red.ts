@@ -63,7 +63,7 @@ async function vitest(folder: string, args: readonly string[], signal: AbortSign
   const child = spawn(join(folder, 'node_modules/.bin/vitest'), args, {
     cwd: folder,
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, GLMQUOTA_TEST_FORM: '', GLMQUOTA_SEED: '1', SHRINK: '0' },
+    env: { ...process.env, GLMQUOTA_TEST_FORM: '', SHRINK: '0' },
     signal,
     killSignal: 'SIGTERM',
   });

@@ -33,6 +33,7 @@ export const WINDOWS: readonly Mutant[] = [
   ]),
   ...mutants('N1', 'settle', [
     ['a call without a response fixes no start', 'row[3] and first_after >= 0', 'row[3]', 'windows'],
+    ['a call that was put back fixes no start', ' and lease.s == lease.f', '', 'guards-windows'],
     ['no answer comes before its call', 'math.max(first_after, sent_after)', 'first_after', 'guards-windows'],
     ['a refusal refunds', 'refusedRate = { true,', 'refusedRate = { false,', 'windows'],
     [

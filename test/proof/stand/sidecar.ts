@@ -1,35 +1,18 @@
 /** Sidecars as the image runs them: the bundle, a process each, configured by a snapshot file. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
-import { bundle } from '#test/cluster/images/bundles.ts';
+import { inject } from 'vitest';
 import { own, type OwnFolder, temporaryFolder } from '#test/bench/owned.ts';
 import { renderSnapshotFile } from '#sidecar/control/encode.ts';
 import type { SidecarSnapshot } from '#sidecar/control/terms.ts';
 import { ENGINE_VERSION } from '#sidecar/engine/library.ts';
 
-const ROOT = resolve(import.meta.dirname, '../../..');
 const READY_MS = 60_000;
 const POLL_MS = 10;
-
-let built: Promise<OwnFolder> | null = null;
-
-/** One bundle for all tests of this process; removed with it. */
-async function program(): Promise<string> {
-  built ??= (async () => {
-    const folder = await temporaryFolder('glmquota-proof-bundle-');
-    const files = await bundle(ROOT, { sidecar: 'sidecar/main.ts' });
-    for (const [name, text] of Object.entries(files)) {
-      await mkdir(join(folder.path, name, '..'), { recursive: true });
-      await writeFile(join(folder.path, name), text);
-    }
-    return folder;
-  })();
-  return join((await built).path, 'sidecar.mjs');
-}
 
 export interface SidecarOptions {
   readonly snapshot: SidecarSnapshot;
@@ -61,7 +44,7 @@ export class Sidecar implements AsyncDisposable {
     const file = join(folder.path, 'snapshot.json');
     const demands = { engineVersion: ENGINE_VERSION, minSidecarVersion: '0.0.0' };
     await writeFile(file, renderSnapshotFile(snapshot, demands), { mode: 0o600 });
-    const child = spawn(process.execPath, ['--enable-source-maps', await program()], {
+    const child = spawn(process.execPath, ['--enable-source-maps', inject('sidecarProgram')], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {
         GLMQUOTA_SNAPSHOT_FILE: file,

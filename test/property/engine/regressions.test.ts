@@ -94,6 +94,10 @@ const histories: Readonly<Record<string, { readonly first: Shape; readonly steps
       asks({ class: 'High' }),
     ],
   },
+  'a tree that lost its memory knows from its checkpoint how far a rate was used ahead (382145161)': {
+    first: { ...PLAIN, intervalUs: 1500 },
+    steps: [asks(), { do: 'wipe' }, { do: 'configure', shape: { ...PLAIN, intervalUs: 1500 }, leader: 0, lost: true }],
+  },
 };
 
 test.each(Object.entries(histories))('%s', async (_name, { first, steps }) => {
