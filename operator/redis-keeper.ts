@@ -114,7 +114,9 @@ export class RedisKeeper {
       const after = await usersOf(server);
       for (const [tree, rotations] of wrong) {
         const line = after.get(treeUser(tree)) ?? '';
-        await cutOff(server, treeUser(tree), found.get(treeUser(tree)) ?? '', line);
+        // Also by what was written last: it may be that only the sending away failed then.
+        const before = `${found.get(treeUser(tree)) ?? ''} ${written.get(treeUser(tree))?.line ?? ''}`;
+        await cutOff(server, treeUser(tree), before, line);
         written.set(treeUser(tree), { line, rotations: JSON.stringify(rotations) });
       }
       log.info('redis.usersWritten', { server: server.address, users: wrong.length });

@@ -17,6 +17,7 @@ export class KeptEngine implements Kept {
   configure: Kept['configure'] = async (...args) => this.#withLibrary(() => this.#engine.configure(...args));
   snapshot: Kept['snapshot'] = async (...args) => this.#withLibrary(() => this.#engine.snapshot(...args));
   config: Kept['config'] = async (...args) => this.#withLibrary(() => this.#engine.config(...args));
+  fingerprint: Kept['fingerprint'] = async (...args) => this.#withLibrary(() => this.#engine.fingerprint(...args));
   audit: Kept['audit'] = async (...args) => this.#withLibrary(() => this.#engine.audit(...args));
   tick: Kept['tick'] = async (...args) => this.#withLibrary(() => this.#engine.tick(...args));
   reclaim: Kept['reclaim'] = async (...args) => this.#withLibrary(() => this.#engine.reclaim(...args));

@@ -1,9 +1,10 @@
 /** The engine's ports over Redis. One call is one function call: one round trip, atomic. */
+import { createHash } from 'node:crypto';
 import { AppError } from '../base/errors.ts';
 import { type CallerOptions, createCaller, createDialect, guarded } from './caller.ts';
 import { createConfirmer } from './confirm.ts';
 import type { RedisConnection } from './connect.ts';
-import { configKey, functionKeys, noticeChannel, TREE_FIELD } from './keys.ts';
+import { configKey, functionKeys, MOVE_FIELD, noticeChannel, TREE_FIELD } from './keys.ts';
 import { notices } from './notices.ts';
 import type { AdminEngine, BeatReply, BeatRequest, SidecarEngine } from './port.ts';
 import * as reply from './replies.ts';
@@ -177,6 +178,10 @@ export function createAdminEngine({ redis, ...form }: AdminEngineOptions): Admin
       const text = await guarded(redis.hget(configKey(key), TREE_FIELD), signal);
       return text === null ? null : parseTree(text);
     },
+    async fingerprint(key, signal) {
+      const fields = Object.entries(await guarded(redis.hgetallBuffer(configKey(key)), signal));
+      return fields.length === 0 ? null : fingerprintOf(fields.filter(([field]) => field !== MOVE_FIELD));
+    },
     async snapshot(key, signal) {
       return reply.decodeSnapshot(await call('snapshot', functionKeys(key), [], signal), key);
     },
@@ -214,4 +219,11 @@ type Alive = Extract<BeatReply, { kind: 'alive' }>;
 function batches<T>(items: readonly T[], min = 0): readonly (readonly T[])[] {
   const count = Math.max(min, Math.ceil(items.length / BATCH));
   return Array.from({ length: count }, (_, index) => items.slice(index * BATCH, (index + 1) * BATCH));
+}
+
+function fingerprintOf(fields: readonly (readonly [string, Buffer])[]): string {
+  const hash = createHash('sha256');
+  for (const [field, value] of fields.toSorted(([one], [other]) => (one < other ? -1 : 1)))
+    hash.update(`${field}\n${value.length}\n`).update(value);
+  return hash.digest('hex');
 }

@@ -28,6 +28,9 @@ export function noticeChannel(tree: TreeKey, owner: string): string {
 /** Field of the config record that holds the tree as it was passed to `configure`. */
 export const TREE_FIELD = 'j';
 
+/** Field of the config record that `declareMove` writes, and `configure` leaves alone. */
+export const MOVE_FIELD = 'm';
+
 function keyOf(tree: TreeKey, suffix: string): string {
   if (!TREE_KEY.test(tree)) throw new AppError('invalid', `not a tree key: ${tree.slice(0, 64)}`);
   return `q:{${tree}}:${suffix}`;

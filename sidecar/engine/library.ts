@@ -12,7 +12,7 @@ export type Operation = (typeof OPERATIONS)[number];
  * Raised whenever keys, records, ARGV or replies change, so that old and new code can run side by side on one server
  * during an upgrade.
  */
-export const ENGINE_VERSION = 'q2';
+export const ENGINE_VERSION = 'q3';
 
 /** Versions before this one that a server keeps: sidecars may be two behind the operator. */
 const VERSIONS_BEHIND = 2;

@@ -111,6 +111,11 @@ export interface AdminEngine {
    * starts anew takes from it the limits of objects whose spec is bad by now.
    */
   config(key: TreeKey, signal?: AbortSignal): Promise<TreeConfig | null>;
+  /**
+   * Of all that `configure` wrote, what the engine goes by included: another one whenever anybody changes any of it. Null
+   * when Redis has none.
+   */
+  fingerprint(key: TreeKey, signal?: AbortSignal): Promise<string | null>;
   snapshot(key: TreeKey, signal?: AbortSignal): Promise<TreeSnapshot | null>;
   audit(key: TreeKey, signal?: AbortSignal): Promise<AuditReport>;
   /** Does what is due by time in a tree. */

@@ -1,5 +1,6 @@
 /** A sidecar is killed with calls in its hands (rule F5). Sidecar 0 is the victim, the others want every slot they can get. */
 import { expect, test } from 'vitest';
+import { ENGINE_CONSTANTS } from '#sidecar/engine/constants.ts';
 import { limit } from '#test/support/engine.ts';
 import { fullOnly } from './mode.ts';
 import { firstReaching } from './stand/oracle.ts';
@@ -8,9 +9,8 @@ import { openSingle, type SingleStore } from './stand/stores.ts';
 
 const SLOTS = 4;
 const TTL_MS = 15_000;
-/** Of a grant out of the queue that nobody has claimed yet. */
-const CLAIM_TTL_MS = 13_000;
 const BEAT_MS = 5000;
+const { CLAIM_TTL_MS } = ENGINE_CONSTANTS;
 /** The operator looks once a second; the rest is what a busy machine takes. */
 const LOOK_MS = 2000;
 

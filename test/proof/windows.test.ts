@@ -28,7 +28,7 @@ async function reset({ control }: Stand<SingleStore>): Promise<void> {
 
 /** How long a slot is held back for a vendor that counts a call longer than it lasts. */
 async function holdMs({ store }: Stand<SingleStore>): Promise<number> {
-  const meta = await store.operator.redis.hgetBuffer(functionKeys(TREE_KEY)[0], 'state');
+  const meta = await store.operator.redis.hgetBuffer(functionKeys(TREE_KEY)[0], 'state3');
   return meta === null ? 0 : decodeMeta(meta).hold_ms;
 }
 

@@ -16,7 +16,7 @@ const AUDIT_MS = 600_000;
 const SHOWN_DRIFTS = 3;
 
 export interface UpkeepOptions {
-  readonly engine: Pick<AdminEngine, 'config' | 'configure' | 'audit' | 'hashOf'>;
+  readonly engine: Pick<AdminEngine, 'config' | 'fingerprint' | 'configure' | 'audit' | 'hashOf'>;
   readonly hashes: TreeHashes;
   readonly recorder: Pick<EventRecorder, 'record'>;
   /** Gives the account's sidecars another password at Redis. */
@@ -31,9 +31,16 @@ interface Times {
   auditedMs: number;
 }
 
+/** A record as we wrote it. */
+interface Written {
+  readonly revision: string;
+  readonly fingerprint: string | null;
+}
+
 export class Upkeep {
   readonly #options: UpkeepOptions;
   readonly #times = new Map<TreeKey, Times>();
+  readonly #written = new Map<TreeKey, Written>();
 
   constructor(options: UpkeepOptions) {
     this.#options = options;
@@ -44,6 +51,7 @@ export class Upkeep {
     const nowMs = this.#options.clock.monotonicMs();
     const times = this.#times.get(tree.key) ?? { comparedMs: nowMs, auditedMs: nowMs };
     this.#times.set(tree.key, times);
+    if (this.#written.get(tree.key)?.revision !== this.#name(tree, revision)) await this.#take(tree, revision, signal);
     if (nowMs - times.comparedMs >= COMPARE_MS) {
       await this.#compare(tree, revision, signal);
       times.comparedMs = nowMs;
@@ -55,12 +63,11 @@ export class Upkeep {
   }
 
   async #compare(tree: TreeConfig, revision: Revision, signal: AbortSignal): Promise<void> {
-    const { engine, metrics, log } = this.#options;
-    if (await this.#isOurs(tree, signal)) return;
+    const { metrics, log } = this.#options;
+    if (await this.#isOurs(tree, revision, signal)) return;
     // First: were it to fail once the record is repaired, nobody would try it again.
     await this.#options.rotate(tree.account, signal);
-    const reply = await engine.configure(tree, revision, {}, signal);
-    if (reply.kind !== 'applied') return;
+    if (!(await this.#write(tree, revision, signal))) return;
     metrics.repairs.inc();
     log.error('tree.repaired', { tree: tree.key });
     this.#tell(tree, {
@@ -71,12 +78,45 @@ export class Upkeep {
     });
   }
 
-  /** Whether the record reads back as what was written. A record that cannot be read is not ours. */
-  async #isOurs(tree: TreeConfig, signal: AbortSignal): Promise<boolean> {
+  /**
+   * Notes what the whole record is like when nobody but us has written it; for that it is written once more. Where that
+   * cannot be, its text is compared alone until it can.
+   */
+  async #take(tree: TreeConfig, revision: Revision, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#write(tree, revision, signal);
+    } catch (reason) {
+      if (signal.aborted) throw reason;
+      this.#options.log.debug('tree.notTaken', { tree: tree.key, cause: AppError.from(reason).message });
+    }
+  }
+
+  /** False: a newer leader has written another. */
+  async #write(tree: TreeConfig, revision: Revision, signal: AbortSignal): Promise<boolean> {
+    const { engine } = this.#options;
+    const { kind } = await engine.configure(tree, revision, {}, signal);
+    if (kind !== 'applied') return false;
+    const fingerprint = await engine.fingerprint(tree.key, signal);
+    this.#written.set(tree.key, { revision: this.#name(tree, revision), fingerprint });
+    return true;
+  }
+
+  #name(tree: TreeConfig, { leaseCreatedMs, transitions, generation }: Revision): string {
+    return [leaseCreatedMs, transitions, generation, this.#options.hashes.of(tree)].join(' ');
+  }
+
+  /**
+   * Whether the record reads back as what was written: its text, and what the engine goes by. A record that cannot be
+   * read is not ours.
+   */
+  async #isOurs(tree: TreeConfig, revision: Revision, signal: AbortSignal): Promise<boolean> {
     const { engine, hashes } = this.#options;
     try {
       const held = await engine.config(tree.key, signal);
-      return held !== null && engine.hashOf(held) === hashes.of(tree);
+      if (held === null || engine.hashOf(held) !== hashes.of(tree)) return false;
+      const written = this.#written.get(tree.key);
+      if (written?.revision !== this.#name(tree, revision)) return true;
+      return written.fingerprint === (await engine.fingerprint(tree.key, signal));
     } catch (reason) {
       const error = AppError.from(reason);
       if (error.transient || error.code === 'cancelled') throw error;

@@ -4,7 +4,7 @@
  *
  * A pod that is gone for Kubernetes may still have a process that asks (a forced deletion, a lost node): it is marked
  * draining before anything is taken back, and stays marked for a while. A leader that ends within that while leaves the
- * mark behind, which costs a field of the tree's record.
+ * mark behind, which Redis ends by itself ten minutes after nothing was left.
  */
 import { DONE, type Outcome } from '../../runtime/controller.ts';
 import type { Change } from '../../runtime/store.ts';

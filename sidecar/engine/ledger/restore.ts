@@ -32,7 +32,7 @@ const { BEAT_MS, SILENT_MS, TTL_MS } = ENGINE_CONSTANTS;
 /** The parts of one checkpoint, by key. Fails with code `invalid` for parts that do not fit together. */
 export function restoreModel(parts: readonly StateEntry[]): Model {
   const checkpoint = new Checkpoint(parts);
-  const meta = decodeMeta(checkpoint.value('m', 'state'));
+  const meta = decodeMeta(checkpoint.value('m', 'state3'));
   const model = new Model();
   resumeConfig(model.tree, checkpoint);
   resumeMeta(model.tree, meta, checkpoint);

@@ -39,7 +39,7 @@ end
 function ledger.checkpoint(call)
   local keys = call.keys
   -- As it will be written at the end of the call.
-  redis.call('HSET', keys.meta, 'state', encode_meta(call.meta))
+  redis.call('HSET', keys.meta, STATE, encode_meta(call.meta))
   for _, name in ipairs(STATE_HASHES) do write_state(call, keys[name], redis.call('HGETALL', keys[name])) end
   for _, name in ipairs(STATE_SETS) do
     write_state(call, keys[name], redis.call('ZRANGE', keys[name], 0, -1, 'WITHSCORES'))

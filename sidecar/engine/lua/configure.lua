@@ -239,6 +239,8 @@ local function configure(KEYS, ARGV)
   fields[#fields + 1], fields[#fields + 2] = 't', pack({ account[1], account[2], account[3], revision[1], revision[2],
     revision[3], hash, path_generation })
   write_config(call, old, fields)
+  -- What was decoded may be what somebody else had written beneath the same head.
+  if decoded[call.keys.config] then decoded[call.keys.config].head = nil end
   read_tree(call)
 
   for _, name in ipairs(order) do

@@ -13,11 +13,22 @@ local function is_among(owner, prefix, except)
   return string.sub(owner, 1, #prefix) == prefix and owner ~= except
 end
 
+-- Those of the owners meant. Every record begins with its owner: of others no more is read, for there may be thousands.
+local function owned_in(key, ids, prefix, except)
+  local owned = {}
+  in_chunks(ids, 1000, function(...)
+    local chunk = { ... }
+    for index, text in ipairs(redis.call('HMGET', key, ...)) do
+      if text and is_among(string.match(text, '^%Z*'), prefix, except) then owned[#owned + 1] = chunk[index] end
+    end
+  end)
+  return owned
+end
+
 local function reclaim_leases(call, prefix, except)
-  local ended = 0
-  for _, id in ipairs(redis.call('ZRANGE', call.keys.expiries, 0, -1)) do
-    local lease = ended < RECLAIM_BUDGET and read_lease(call, id)
-    if lease and is_among(lease.o, prefix, except) then
+  local ended, live = 0, redis.call('ZRANGE', call.keys.expiries, 0, -1)
+  for _, id in ipairs(owned_in(call.keys.leases, live, prefix, except)) do
+    if ended < RECLAIM_BUDGET and read_lease(call, id) then
       expire(call, id, ZOMBIE_HOLD_MS)
       ended = ended + 1
     end
@@ -26,15 +37,17 @@ local function reclaim_leases(call, prefix, except)
 end
 
 local function reclaim_waiters(call, prefix, except)
-  local found = {}
+  local ids, found = {}, {}
   for _, id in ipairs(redis.call('ZRANGE', call.keys.patience, 0, -1)) do
     if is_waiter(id) then
-      local waiter = decode_waiter(redis.call('HGET', call.keys.waiters, id))
-      if is_among(waiter.owner, prefix, except) then found[#found + 1] = { id, waiter } end
+      ids[#ids + 1] = id
     elseif string.sub(id, 1, 2) == 'T:' and is_among(string.match(id, '%z(.*)$'), prefix, except) then
       redis.call('ZREM', call.keys.patience, id)
       redis.call('HDEL', call.keys.waiters, id)
     end
+  end
+  for index, id in ipairs(owned_in(call.keys.waiters, ids, prefix, except)) do
+    found[index] = { id, decode_waiter(redis.call('HGET', call.keys.waiters, id)) }
   end
   table.sort(found, function(a, b) return a[2].seq < b[2].seq end)
   for index = 1, math.min(#found, RECLAIM_BUDGET) do queue.leave(call, found[index][1], found[index][2]) end

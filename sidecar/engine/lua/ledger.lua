@@ -202,7 +202,8 @@ local function log(call, name, ARGV, reply, may_be_full)
   else
     skip(call)
   end
-  redis.call('HSET', call.keys.meta, 'state', encode_meta(meta))
+  redis.call('HSET', call.keys.meta, STATE, encode_meta(meta))
+  if call.fresh then redis.call('HSET', call.keys.meta, 'state', NOT_YOURS) end
 end
 
 -- At load time there is no `ipairs`.

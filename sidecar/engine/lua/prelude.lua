@@ -67,6 +67,9 @@ local META_FIELDS = { 'epoch', 'wall_us', 'now_us', 'fence', 'steps', 'gap_from'
   'vtime', 'waiting', 'waiting_system', 'last_system', 'hold_ms', 'held_at', 'learn_until', 'learn_all', 'draining',
   'guarded', 'entries', 'runnable_others', 'bytes', 'denied_s', 'unlogged', 'skipped' }
 local META_COUNT = #META_FIELDS
+-- Its field: another one for each form of any record, as ENGINE_VERSION is. Field `state` is where the forms before this one
+-- stood; it holds a mark that is too short for them, so that their code leaves the tree alone as well.
+local STATE, NOT_YOURS = 'state3', '3'
 local META_FORMAT = '<ddddddddddddddddddddddddds' -- 25 numbers
 
 local function decode_meta(text)
@@ -129,10 +132,9 @@ local function open(KEYS)
   bind()
   local keys = keys_of(KEYS)
   local wall_us = read_clock_us(keys)
-  local stored = redis.call('HGET', keys.meta, 'state')
-  -- Records of the first release are shorter: nobody may read them as ours; `configure` begins anew.
-  local outdated = stored and #stored < META_COUNT * 8
-  if outdated then stored = nil end
+  local stored = redis.call('HGET', keys.meta, STATE)
+  -- Records of another form: nobody may read them as ours; `configure` begins anew.
+  local outdated = not stored and redis.call('HEXISTS', keys.meta, 'state') == 1
   local identity = server_identity(keys, wall_us)
   local meta = stored and decode_meta(stored) or first_meta(wall_us, identity)
   local call = { keys = keys, meta = meta, nodes = {}, dirty = {}, texts = {}, marks = {}, fresh = not stored, outdated = outdated,

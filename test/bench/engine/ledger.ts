@@ -17,7 +17,7 @@ const BLOCKS = 5;
 const BARE = { ...PRODUCTION, version: `${ENGINE_VERSION}bare` };
 const WRITES = /\blog\(current, name, ARGV, reply, may_be_full\)/;
 /** All that `log` does besides entering the call. */
-const WITHOUT = `redis.call('HSET', current.keys.meta, 'state', encode_meta(current.meta))`;
+const WITHOUT = `redis.call('HSET', current.keys.meta, STATE, encode_meta(current.meta))`;
 
 export async function benchLedger(section: Section): Promise<readonly Metric[]> {
   const bare = existsSync(LEDGER) ? assembleLibrary(BARE) : '';

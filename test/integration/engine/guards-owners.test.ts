@@ -23,7 +23,7 @@ test('T1 a clock that is set back by more than 5 s is counted', async () => {
   const steps = async (backMs: number): Promise<number> => {
     await rules.engine.advance(-backMs);
     await rules.engine.sidecar.tick();
-    const state = await rules.engine.redis.hgetBuffer(`q:{${TREE_KEY}}:m`, 'state');
+    const state = await rules.engine.redis.hgetBuffer(`q:{${TREE_KEY}}:m`, 'state3');
     return decodeMeta(state ?? Buffer.alloc(0)).steps;
   };
   expect(await steps(5000)).toBe(0);

@@ -94,12 +94,7 @@ const budgets: readonly Mutant[] = [
     ['a grant tells at most eight warnings', ' and #warnings < 24 then', ' then', 'guards-bounds'],
   ]),
   ...mutants('F6', 'govern', [
-    [
-      'one call reclaims so many leases',
-      'local lease = ended < RECLAIM_BUDGET and read_lease',
-      'local lease = read_lease',
-      'guards-bounds',
-    ],
+    ['one call reclaims so many leases', 'if ended < RECLAIM_BUDGET and read_lease', 'if read_lease', 'guards-bounds'],
     [
       'one call reclaims so many waiters',
       'for index = 1, math.min(#found, RECLAIM_BUDGET) do queue.leave(call, found[index][1], found[index][2]) end\n  return math.min(#found, RECLAIM_BUDGET)',

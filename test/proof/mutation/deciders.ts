@@ -62,6 +62,15 @@ const configuration: readonly Mutant[] = [
       'tree = read_tree(call)',
       'deciders',
     ],
+    ['records of another form are told', "redis.call('HEXISTS', keys.meta, 'state') == 1", 'false', 'deciders'],
+  ]),
+  ...mutants('W5', 'configure', [
+    [
+      'what was decoded of another record is forgotten',
+      'if decoded[call.keys.config] then',
+      'if false then',
+      'deciders',
+    ],
   ]),
   ...mutants('W3', 'configure', [
     ['a foreign tree is a conflict', 'tree[1] ~= account[1] or tree[2] ~= account[2]', 'false', 'deciders'],

@@ -1,7 +1,15 @@
-/** Mutants of the ledger: L1. */
+/** Mutants of the ledger: L1, and of the mark that tells records of one form from those of another. */
 import { mutants, type Mutant } from './mutant.ts';
 
 export const LEDGER: readonly Mutant[] = [
+  ...mutants('W2', 'ledger', [
+    [
+      'our records are marked for older code',
+      "  if call.fresh then redis.call('HSET', call.keys.meta, 'state', NOT_YOURS) end\n",
+      '',
+      'deciders',
+    ],
+  ]),
   ...mutants('L1', 'ledger', [
     ['a call that changes a tree has an entry', '    write_call(call, name, ARGV, reply)\n', '', 'ledger', 'fast'],
     ['a ledger that cannot be written fails no call', "redis.pcall('XADD'", "redis.call('XADD'", 'ledger-budget'],

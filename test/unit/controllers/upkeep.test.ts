@@ -20,6 +20,7 @@ const { signal } = new AbortController();
 describe('upkeep of a tree', () => {
   let clock: ManualClock;
   let held: () => TreeConfig | null;
+  let fingerprint: string;
   let report: () => AuditReport;
   let calls: string[];
   let events: string[];
@@ -29,6 +30,7 @@ describe('upkeep of a tree', () => {
   beforeEach(() => {
     clock = new ManualClock();
     held = () => TREE;
+    fingerprint = 'as it was written';
     report = () => ({ key: TREE.key, leases: 0, drifts: [] });
     calls = [];
     events = [];
@@ -38,6 +40,10 @@ describe('upkeep of a tree', () => {
       config: async () => {
         calls.push('config');
         return held();
+      },
+      fingerprint: async () => {
+        calls.push('fingerprint');
+        return fingerprint;
       },
       configure: async (tree: TreeConfig, revision: typeof REVISION) => {
         calls.push(`configure ${tree === TREE} ${revision.generation}`);
@@ -69,7 +75,8 @@ describe('upkeep of a tree', () => {
   }
 
   test('W5 the record is compared about every ten seconds, and left alone while it is ours', async () => {
-    expect(await lookFor(60_000)).toEqual(Array.from({ length: 5 }, () => 'config'));
+    const compared = Array.from({ length: 5 }, () => ['config', 'fingerprint']).flat();
+    expect(await lookFor(60_000)).toEqual(['configure true 3', 'fingerprint', ...compared]);
     expect(events).toEqual([]);
   });
 
@@ -87,8 +94,21 @@ describe('upkeep of a tree', () => {
     held = tampered;
     await clock.advance(10_000);
     await upkeep.look(TREE, REVISION, signal);
-    expect(calls).toEqual(['config', 'rotate glm/max', 'configure true 3']);
+    expect(calls).toEqual(['config', 'rotate glm/max', 'configure true 3', 'fingerprint']);
     expect(events).toEqual(['ConfigRepaired']);
+  });
+
+  test('W5 a record of which only what the engine goes by was changed is not ours either', async () => {
+    await lookFor(0);
+    fingerprint = 'with another limit';
+    await clock.advance(10_000);
+    await upkeep.look(TREE, REVISION, signal);
+    expect(calls).toEqual(['config', 'fingerprint', 'rotate glm/max', 'configure true 3', 'fingerprint']);
+    expect(events).toEqual(['ConfigRepaired']);
+    calls = [];
+    await clock.advance(10_000);
+    await upkeep.look(TREE, REVISION, signal);
+    expect(calls).toEqual(['config', 'fingerprint']);
   });
 
   test('W5 a record is not repaired before the password was changed: else nobody would change it later', async () => {
@@ -99,7 +119,7 @@ describe('upkeep of a tree', () => {
     await expect(upkeep.look(TREE, REVISION, signal)).rejects.toMatchObject({ code: 'unavailable' });
     mayRotate = true;
     await upkeep.look(TREE, REVISION, signal);
-    expect(calls).toEqual(['config', 'rotate glm/max', 'config', 'rotate glm/max', 'configure true 3']);
+    expect(calls).toEqual(['config', 'rotate glm/max', 'config', 'rotate glm/max', 'configure true 3', 'fingerprint']);
   });
 
   test('a Redis that cannot be asked says nothing of the record', async () => {
