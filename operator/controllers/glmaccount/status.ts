@@ -45,9 +45,14 @@ export class AccountStatus {
     const verdict = await this.#explain(target, compiled.verdict, signal);
     const generation = world.generationOf('GLMAccount', id);
     const path = tree === null ? [] : [ACCOUNT_NODE];
-    const plannedMove = sync.kind === 'applied' ? await moves.apply(target, treeKey, signal) : moves.last(target);
+    const moving = sync.kind === 'applied' ? moves.apply(target, treeKey, signal) : moves.last(target);
+    const [moved] = await Promise.allSettled([moving]);
+    // A declaration that fails is tried again, and keeps nobody from learning the rest.
+    const plannedMove = moved.status === 'fulfilled' ? moved.value : moves.last(target);
     const facts = { generation, verdict, overcommitted, effective, sync, path, tree, plannedMove };
-    return reports.report(target, facts, signal);
+    const outcome = await reports.report(target, facts, signal);
+    if (moved.status === 'rejected') throw moved.reason;
+    return outcome;
   }
 
   /** Only Secrets of the credential type are cached; one of another type under that name deserves another word. */
