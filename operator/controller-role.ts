@@ -138,6 +138,7 @@ export async function runControllerRole(options: ControllerRoleOptions, signal: 
         client,
         engine,
         servers,
+        hasTreeUsers: options.redis?.usersKey !== null,
         world,
         checkpoints,
         treeMetrics,

@@ -59,6 +59,8 @@ export interface LeadingOptions {
   readonly engine: Omit<AdminEngine, 'loadLibrary'>;
   /** Of Redis; null: somebody else looks after them. */
   readonly servers: Pick<RedisServers, 'list'> | null;
+  /** Each account's sidecars have a user of their own there, which follows the account's annotation. */
+  readonly hasTreeUsers: boolean;
   readonly world: World;
   readonly caches: OurCaches;
   readonly pools: Store<Observed<AgentPool>>;
@@ -244,7 +246,8 @@ class Leadership {
     const checkpoints = new Checkpoints({ ...this.#options.checkpoints, client, clock, log, metrics });
     const rotate = (account: TreeConfig['account'], signal: AbortSignal): Promise<void> =>
       rotateUser({ client, clock, log }, account, signal);
-    const upkeep = new Upkeep({ engine, hashes, recorder, rotate, clock, log, metrics });
+    const shared = { engine, hashes, recorder, clock, log, metrics };
+    const upkeep = new Upkeep({ ...shared, rotate: this.#options.hasTreeUsers ? rotate : null });
     const wasInForce = (id: string): boolean => isInForce(caches.accounts.get(id)?.status);
     return new TreeSync({
       world,

@@ -10,17 +10,20 @@ import type { Revision, TreeConfig, TreeKey } from '../../../sidecar/engine/tree
 import type { TreeMetrics } from '../metrics.ts';
 import { GLM_ACCOUNTS } from '../world/kinds.ts';
 import type { TreeHashes } from '../world/tree-hashes.ts';
+import { compareFences } from './plan.ts';
 
 const COMPARE_MS = 10_000;
 const AUDIT_MS = 600_000;
 const SHOWN_DRIFTS = 3;
+const ROTATED = ", and the account's sidecars get another password";
+const NOT_ROTATED = '. All sidecars share one Redis user, which the operator cannot give another password';
 
 export interface UpkeepOptions {
-  readonly engine: Pick<AdminEngine, 'config' | 'fingerprint' | 'configure' | 'audit' | 'hashOf'>;
+  readonly engine: Pick<AdminEngine, 'config' | 'fingerprint' | 'snapshot' | 'configure' | 'audit' | 'hashOf'>;
   readonly hashes: TreeHashes;
   readonly recorder: Pick<EventRecorder, 'record'>;
-  /** Gives the account's sidecars another password at Redis. */
-  readonly rotate: (account: TreeConfig['account'], signal: AbortSignal) => Promise<void>;
+  /** Gives the account's sidecars another password at Redis; null: all sidecars share a user that somebody else made. */
+  readonly rotate: ((account: TreeConfig['account'], signal: AbortSignal) => Promise<void>) | null;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: TreeMetrics;
@@ -63,10 +66,12 @@ export class Upkeep {
   }
 
   async #compare(tree: TreeConfig, revision: Revision, signal: AbortSignal): Promise<void> {
-    const { metrics, log } = this.#options;
+    const { rotate, metrics, log } = this.#options;
     if (await this.#isOurs(tree, revision, signal)) return;
+    // Of a newer leader, which we are told with the next look.
+    if (await this.#isNewer(tree, revision, signal)) return;
     // First: were it to fail once the record is repaired, nobody would try it again.
-    await this.#options.rotate(tree.account, signal);
+    await rotate?.(tree.account, signal);
     if (!(await this.#write(tree, revision, signal))) return;
     metrics.repairs.inc();
     log.error('tree.repaired', { tree: tree.key });
@@ -74,7 +79,7 @@ export class Upkeep {
       type: 'Warning',
       reason: 'ConfigRepaired',
       action: 'Compare',
-      note: "the configuration in Redis was not the one the operator wrote; it was written again, and the account's sidecars get another password. Whoever may write it there is not one of our sidecars",
+      note: `the configuration in Redis was not the one the operator wrote; it was written again${rotate === null ? NOT_ROTATED : ROTATED}. Whoever may write it there is not one of our sidecars`,
     });
   }
 
@@ -118,9 +123,17 @@ export class Upkeep {
       if (written?.revision !== this.#name(tree, revision)) return true;
       return written.fingerprint === (await engine.fingerprint(tree.key, signal));
     } catch (reason) {
-      const error = AppError.from(reason);
-      if (error.transient || error.code === 'cancelled') throw error;
-      return false;
+      return notReadable(reason);
+    }
+  }
+
+  /** Whether the record says that a newer leader wrote it: what we are to compare it with is outdated then. */
+  async #isNewer(tree: TreeConfig, revision: Revision, signal: AbortSignal): Promise<boolean> {
+    try {
+      const held = await this.#options.engine.snapshot(tree.key, signal);
+      return held !== null && compareFences(held.revision, revision) > 0;
+    } catch (reason) {
+      return notReadable(reason);
     }
   }
 
@@ -147,6 +160,13 @@ export class Upkeep {
     const regarding = { apiVersion: API_VERSION, kind: GLM_ACCOUNTS.kind, namespace, name, uid };
     this.#options.recorder.record(regarding, happening);
   }
+}
+
+/** False, unless Redis could not be asked. */
+function notReadable(reason: unknown): false {
+  const error = AppError.from(reason);
+  if (error.transient || error.code === 'cancelled') throw error;
+  return false;
 }
 
 function describeDrifts({ drifts }: AuditReport): string {

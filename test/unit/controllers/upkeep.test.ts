@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { tickTrees } from '#operator/controllers/glmaccount/ticker.ts';
-import { Upkeep } from '#operator/controllers/glmaccount/upkeep.ts';
+import { Upkeep, type UpkeepOptions } from '#operator/controllers/glmaccount/upkeep.ts';
 import { createTreeMetrics } from '#operator/controllers/metrics.ts';
 import { SyncBoard } from '#operator/controllers/node-status/sync-state.ts';
 import { TreeHashes } from '#operator/controllers/world/tree-hashes.ts';
@@ -17,6 +17,19 @@ const REVISION = { leaseCreatedMs: 1, transitions: 2, generation: 3 };
 const log = createLog('silent');
 const { signal } = new AbortController();
 
+function snapshotOf(key: string, queued: number): TreeSnapshot {
+  const counts = { inFlight: 0, concurrency: null, stopped: false, frozenUntilMs: null, usage: [] };
+  const account: NodeSnapshot = {
+    name: 'account',
+    breaker: 'Closed',
+    rateWaitUs: 0,
+    oldestWaiterMs: null,
+    ...counts,
+    queued,
+  };
+  return { key, epoch: 1, revision: REVISION, configHash: 'h', serverNowMs: 0, nodes: [account], leases: 0 };
+}
+
 describe('upkeep of a tree', () => {
   let clock: ManualClock;
   let held: () => TreeConfig | null;
@@ -26,6 +39,9 @@ describe('upkeep of a tree', () => {
   let events: string[];
   let upkeep: Upkeep;
   let mayRotate: boolean;
+  let heldRevision: typeof REVISION;
+  let notes: string[];
+  let options: UpkeepOptions;
 
   beforeEach(() => {
     clock = new ManualClock();
@@ -34,7 +50,9 @@ describe('upkeep of a tree', () => {
     report = () => ({ key: TREE.key, leases: 0, drifts: [] });
     calls = [];
     events = [];
+    notes = [];
     mayRotate = true;
+    heldRevision = REVISION;
     const engine = {
       hashOf: (tree: TreeConfig) => JSON.stringify(tree),
       config: async () => {
@@ -45,6 +63,7 @@ describe('upkeep of a tree', () => {
         calls.push('fingerprint');
         return fingerprint;
       },
+      snapshot: async () => ({ ...snapshotOf(TREE.key, 0), revision: heldRevision }),
       configure: async (tree: TreeConfig, revision: typeof REVISION) => {
         calls.push(`configure ${tree === TREE} ${revision.generation}`);
         return { kind: 'applied' as const, generation: revision.generation };
@@ -55,14 +74,18 @@ describe('upkeep of a tree', () => {
       },
     };
     const recorder = {
-      record: (_: unknown, event: { reason: string; note: string }) => void events.push(event.reason),
+      record: (_: unknown, event: { reason: string; note: string }) => {
+        events.push(event.reason);
+        notes.push(event.note);
+      },
     };
     const metrics = createTreeMetrics(createRegistry());
     const rotate = async ({ namespace, name }: TreeConfig['account']): Promise<void> => {
       calls.push(`rotate ${namespace}/${name}`);
       if (!mayRotate) throw new AppError('unavailable', 'the API server is away');
     };
-    upkeep = new Upkeep({ engine, hashes: new TreeHashes(engine), recorder, rotate, clock, log, metrics });
+    options = { engine, hashes: new TreeHashes(engine), recorder, rotate, clock, log, metrics };
+    upkeep = new Upkeep(options);
   });
 
   /** Looks each three seconds, as the controller does. */
@@ -96,6 +119,29 @@ describe('upkeep of a tree', () => {
     await upkeep.look(TREE, REVISION, signal);
     expect(calls).toEqual(['config', 'rotate glm/max', 'configure true 3', 'fingerprint']);
     expect(events).toEqual(['ConfigRepaired']);
+    expect(notes).toEqual([expect.stringContaining('get another password')]);
+  });
+
+  test.each([
+    ['leads by a later term', { ...REVISION, transitions: 3 }],
+    ['leads by a Lease made anew', { ...REVISION, leaseCreatedMs: 2, transitions: 0 }],
+  ])('W5 a record of somebody who %s is left alone, and no password changes', async (_, revision) => {
+    await lookFor(0);
+    held = () => treeOf([node('account', null, { concurrency: 99 })]);
+    heldRevision = revision;
+    await clock.advance(10_000);
+    await upkeep.look(TREE, REVISION, signal);
+    expect([calls, events]).toEqual([['config'], []]);
+  });
+
+  test('W5 where sidecars share one user a repair changes no password, and claims none', async () => {
+    upkeep = new Upkeep({ ...options, rotate: null });
+    await lookFor(0);
+    held = () => null;
+    await clock.advance(10_000);
+    await upkeep.look(TREE, REVISION, signal);
+    expect(calls).toEqual(['config', 'configure true 3', 'fingerprint']);
+    expect(notes).toEqual([expect.stringContaining('which the operator cannot give another password')]);
   });
 
   test('W5 a record of which only what the engine goes by was changed is not ours either', async () => {
@@ -154,19 +200,6 @@ describe('upkeep of a tree', () => {
 });
 
 describe('ticking', () => {
-  function snapshot(key: string, queued: number): TreeSnapshot {
-    const counts = { inFlight: 0, concurrency: null, stopped: false, frozenUntilMs: null, usage: [] };
-    const account: NodeSnapshot = {
-      name: 'account',
-      breaker: 'Closed',
-      rateWaitUs: 0,
-      oldestWaiterMs: null,
-      ...counts,
-      queued,
-    };
-    return { key, epoch: 1, revision: REVISION, configHash: 'h', serverNowMs: 0, nodes: [account], leases: 0 };
-  }
-
   test('every tree with waiters is ticked once a second, the others never', async () => {
     const clock = new ManualClock();
     const board = new SyncBoard();
@@ -176,14 +209,14 @@ describe('ticking', () => {
       if (key === 'bad') throw new AppError('unavailable', 'Redis is away');
       return { serverNowMs: 0, nextTickMs: null };
     };
-    board.set('glm/a', { kind: 'applied', snapshot: snapshot('bad', 1) });
-    board.set('glm/b', { kind: 'applied', snapshot: snapshot('waiting', 2) });
-    board.set('glm/c', { kind: 'applied', snapshot: snapshot('quiet', 0) });
-    board.set('glm/d', { kind: 'away', message: 'gone', snapshot: snapshot('away', 2) });
+    board.set('glm/a', { kind: 'applied', snapshot: snapshotOf('bad', 1) });
+    board.set('glm/b', { kind: 'applied', snapshot: snapshotOf('waiting', 2) });
+    board.set('glm/c', { kind: 'applied', snapshot: snapshotOf('quiet', 0) });
+    board.set('glm/d', { kind: 'away', message: 'gone', snapshot: snapshotOf('away', 2) });
     const stop = new AbortController();
     const running = tickTrees({ board, engine: { tick }, clock, log }, stop.signal);
     await clock.advance(2000);
-    board.set('glm/b', { kind: 'applied', snapshot: snapshot('waiting', 0) });
+    board.set('glm/b', { kind: 'applied', snapshot: snapshotOf('waiting', 0) });
     await clock.advance(1000);
     stop.abort();
     await running;
