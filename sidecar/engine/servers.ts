@@ -61,9 +61,11 @@ export function serversOf(redis: RedisClient): RedisServers {
     const known = new Set(masters.map(addressOf));
     const all = mastersIn(String(await first.call('CLUSTER', 'NODES')));
     const missing = all.filter((names) => !names.some((name) => known.has(name)));
+    // Where clients are led to hosts, certificates may name nothing else.
+    const areHosts = all.some(([, byHost]) => byHost !== undefined && known.has(byHost));
     return connected(
       first,
-      missing.flatMap(([address]) => address ?? []),
+      missing.flatMap(([address, byHost]) => (areHosts ? byHost : null) ?? address ?? []),
       true,
     );
   }

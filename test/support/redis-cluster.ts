@@ -44,7 +44,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<TestCl
     const admins = new Map(stage.servers.map((each) => [each, stage.admin(each)]));
     await join(stage, admins, buses);
     await replicate(stage, admins);
-    const hosts = stage.servers.map(({ port }) => `127.0.0.1:${port}`).join(',');
+    const hosts = stage.servers.map(({ port }) => `${options.hostsOnly ? 'localhost' : '127.0.0.1'}:${port}`).join(',');
     const cluster = new Slots(stage, admins);
     return {
       ...topologyOf(stage, `+cluster://${hosts}`),
@@ -60,7 +60,9 @@ export async function startCluster(options: ClusterOptions = {}): Promise<TestCl
 async function startMember(stage: Stage): Promise<{ readonly server: TestRedis; readonly bus: number }> {
   for (let attempt = 1; ; attempt++) {
     const bus = await freePort();
-    const lines = ['cluster-enabled yes', `cluster-port ${bus}`, 'cluster-node-timeout 2000'];
+    const named = ['cluster-announce-hostname localhost', 'cluster-preferred-endpoint-type hostname'];
+    const common = ['cluster-enabled yes', `cluster-port ${bus}`, 'cluster-node-timeout 2000'];
+    const lines = [...common, ...(stage.options.hostsOnly ? named : [])];
     try {
       return { server: await stage.server(lines), bus };
     } catch (error) {

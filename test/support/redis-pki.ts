@@ -1,4 +1,4 @@
-/** A throw-away CA and a server certificate for 127.0.0.1 and localhost. */
+/** A throw-away CA and a server certificate. */
 import 'reflect-metadata';
 import * as x509 from '@peculiar/x509';
 
@@ -10,7 +10,8 @@ export interface TestPki {
 
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 
-export async function makeTestPki(): Promise<TestPki> {
+/** The certificate names localhost and, unless `hostsOnly`, 127.0.0.1. */
+export async function makeTestPki({ hostsOnly = false } = {}): Promise<TestPki> {
   x509.cryptoProvider.set(globalThis.crypto);
   const caKeys = await crypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
   const keys = await crypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
@@ -33,7 +34,7 @@ export async function makeTestPki(): Promise<TestPki> {
     signingAlgorithm: ALGORITHM,
     extensions: [
       new x509.SubjectAlternativeNameExtension([
-        { type: 'ip', value: '127.0.0.1' },
+        ...(hostsOnly ? [] : [{ type: 'ip' as const, value: '127.0.0.1' }]),
         { type: 'dns', value: 'localhost' },
       ]),
     ],

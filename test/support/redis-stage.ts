@@ -8,6 +8,8 @@ import { startRedis, type TestRedis } from './redis.ts';
 export interface TopologyOptions {
   /** TLS between all of them, and to clients. */
   readonly tls?: boolean;
+  /** Certificates name localhost, not its address. */
+  readonly hostsOnly?: boolean;
   /** Only `OPERATOR` may log in; default: everybody may do everything. */
   readonly acl?: boolean;
   /** More lines of every server's redis.conf. */
@@ -90,7 +92,7 @@ export class Stage implements AsyncDisposable {
 
 /** Builds on a stage; what came up before a failure is ended. */
 export async function onStage<T>(options: TopologyOptions, build: (stage: Stage) => Promise<T>): Promise<T> {
-  const stage = new Stage(options, options.tls ? await makeTestPki() : null);
+  const stage = new Stage(options, options.tls ? await makeTestPki(options) : null);
   try {
     return await build(stage);
   } catch (error) {
