@@ -7,7 +7,7 @@ import type { Log } from '../sidecar/base/log.ts';
 import type { AdminEngine } from '../sidecar/engine/port.ts';
 import type { TreeKey } from '../sidecar/engine/tree-terms.ts';
 import { parseAgentPool } from './api/v1alpha1/agentpool.ts';
-import { ANNOTATION_ROTATE, LABEL_POOL } from './api/v1alpha1/labels.ts';
+import { LABEL_POOL } from './api/v1alpha1/labels.ts';
 import { observeDeployment } from './controllers/agentpool/reconcile.ts';
 import type { ShippedCatalog } from './controllers/glmcatalog/shipped.ts';
 import { KeptEngine } from './controllers/kept-engine.ts';
@@ -27,7 +27,7 @@ import { createRuntimeMetrics } from './runtime/metrics.ts';
 import type { Reflector } from './runtime/reflector.ts';
 import type { WorkQueue } from './runtime/work-queue.ts';
 import { createCalendar } from './trees/calendar.ts';
-import type { Rotation } from './tree-users.ts';
+import { type Rotation, rotationOf } from './tree-users.ts';
 import { LABEL_INJECTED } from './webhook/patch.ts';
 
 /** A cache that heard nothing for this long is stuck for good: watches and lists answer every few minutes at least. */
@@ -168,8 +168,8 @@ async function keepRedis(
   const keeper = new RedisKeeper({ ...redis, trees: () => trees, clock, log });
   const look = (): void => {
     const before = trees;
-    const rotationOf = (id: string): Rotation => accounts.get(id)?.annotations[ANNOTATION_ROTATE] ?? null;
-    const now = Array.from(world.current?.accounts ?? [], ([id, { treeKey }]) => [treeKey, rotationOf(id)] as const);
+    const compiled = world.current?.accounts ?? [];
+    const now = Array.from(compiled, ([id, { treeKey }]) => [treeKey, rotationOf(accounts.get(id))] as const);
     trees = world.current && new Map(now);
     if (!isDeepStrictEqual(before, trees)) keeper.touch();
   };

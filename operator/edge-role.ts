@@ -6,7 +6,6 @@ import { AppError } from '../sidecar/base/errors.ts';
 import type { Log } from '../sidecar/base/log.ts';
 import type { SnapshotDemands } from '../sidecar/control/encode.ts';
 import type { AdminEngine } from '../sidecar/engine/port.ts';
-import { ANNOTATION_ROTATE } from './api/v1alpha1/labels.ts';
 import { trustAuthority } from './certificates/authority.ts';
 import { type KeyPair, notAfterMs, signServerCertificate } from './certificates/x509.ts';
 import {
@@ -31,6 +30,7 @@ import type { Store } from './runtime/store.ts';
 import { createCalendar } from './trees/calendar.ts';
 import { readCredential, type ReadCredential, readCredentialFacts } from './trees/credentials.ts';
 import { objectId } from './trees/names.ts';
+import { rotationOf } from './tree-users.ts';
 import { contextSource } from './webhook/context.ts';
 import { LABEL_INJECTED } from './webhook/patch.ts';
 import { startWebhook } from './webhook/server.ts';
@@ -180,7 +180,7 @@ function cacheView(caches: OurCaches<HeldCredential>): CacheView {
       const read = caches.credentials.get(objectId(secret))?.read;
       return read?.ok ? read.credential : null;
     },
-    rotation: (account) => caches.accounts.get(objectId(account))?.annotations[ANNOTATION_ROTATE] ?? null,
+    rotation: (account) => rotationOf(caches.accounts.get(objectId(account))),
   };
 }
 

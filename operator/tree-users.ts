@@ -3,9 +3,21 @@ import { createHash, createHmac } from 'node:crypto';
 import { treeRules, treeUser } from '../sidecar/engine/acl.ts';
 import type { Commandable } from '../sidecar/engine/library.ts';
 import type { TreeKey } from '../sidecar/engine/tree-terms.ts';
+import { ANNOTATION_ROTATE } from './api/v1alpha1/labels.ts';
+import type { Observed } from './controllers/world/kinds.ts';
 
-/** What the account's annotation says; null: it was never rotated. */
+/** What else than the tree a password derives from; null: nothing. */
 export type Rotation = string | null;
+
+/**
+ * The account's uid and annotation: one that is deleted and made again has a password that nobody knows yet. Null: there
+ * is no such account.
+ */
+export function rotationOf(account: Pick<Observed<unknown>, 'uid' | 'annotations'> | undefined): Rotation {
+  if (account === undefined) return null;
+  const { [ANNOTATION_ROTATE]: rotated } = account.annotations;
+  return rotated === undefined ? account.uid : `${account.uid}\n${rotated}`;
+}
 
 /** Derived, so that controller and edge agree without storing it, and a restart changes nothing. */
 export function treePassword(usersKey: string, tree: TreeKey, rotation: Rotation = null): string {

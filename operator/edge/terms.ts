@@ -56,7 +56,7 @@ export interface CacheView {
   namespaces(): ReadonlyMap<string, NamespaceLabels>;
   /** The vendor's key in this Secret; null when there is none that can be read. */
   credential(secret: ObjectKey): Credential | null;
-  /** Which password the sidecars of this account have at Redis; null: the first. */
+  /** Which password the sidecars of this account have at Redis; null: there is no such account. */
   rotation(account: ObjectKey): string | null;
 }
 

@@ -5,7 +5,9 @@ import { createAdminEngine } from '#sidecar/engine/client.ts';
 import type { AdminEngine } from '#sidecar/engine/port.ts';
 import type { AuditReport, TreeSnapshot } from '#sidecar/engine/terms.ts';
 import type { TreeKey } from '#sidecar/engine/tree-terms.ts';
+import type { KubeObject } from '#operator/runtime/resources.ts';
 import { treeKeyOf } from '#operator/trees/names.ts';
+import { rotationOf, treePassword } from '#operator/tree-users.ts';
 import { Redis } from 'ioredis';
 import { getJson, OPERATOR_NAMESPACE, type Platform, type Tenant } from './platform.ts';
 
@@ -37,6 +39,15 @@ export interface Store extends Disposable {
 
 export function treeOf(tenant: Tenant): TreeKey {
   return treeKeyOf({ namespace: tenant.name, name: 'main' });
+}
+
+/** What the sidecars of a tenant log in with. */
+export async function sidecarPassword(platform: Platform, tenant: Tenant): Promise<string> {
+  const { secret } = await redisAccess(platform);
+  const account = ['glmaccount', 'main', '-n', tenant.name];
+  const { metadata } = await getJson<Pick<KubeObject, 'metadata'>>(platform, ...account);
+  const rotation = rotationOf({ uid: metadata.uid, annotations: metadata.annotations ?? {} });
+  return treePassword(secret['tree-users-key'] ?? '', treeOf(tenant), rotation);
 }
 
 /** Connects as the operator's user. */

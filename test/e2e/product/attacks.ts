@@ -2,7 +2,6 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { WatchRequestSchema } from '#proto/glmquota/v1/control_pb.ts';
-import { treePassword } from '#operator/tree-users.ts';
 import { ENGINE_VERSION } from '#sidecar/engine/library.ts';
 import { type Agent, agentPod, callOf, runInAgent, startAgent } from '#test/support/agents.ts';
 import {
@@ -14,7 +13,7 @@ import {
   quotaObject,
   type Tenant,
 } from '#test/support/platform.ts';
-import { redisAccess, treeOf } from '#test/support/store-of-platform.ts';
+import { redisAccess, sidecarPassword } from '#test/support/store-of-platform.ts';
 
 /** Asks edge for a snapshot as a sidecar would, with the token given or read from a file of the agent. */
 const WATCH = `
@@ -75,7 +74,7 @@ export function attacks(platform: () => Platform): void {
     agent = await startAgent(platform(), tenant, 'agent');
     expect(await callOf(platform(), agent)).toMatchObject({ status: 200 });
     const { secret } = await redisAccess(platform());
-    const password = treePassword(secret['tree-users-key'] ?? '', treeOf(tenant));
+    const password = await sidecarPassword(platform(), tenant);
     secrets = [tenant.key, password, secret['operator-password'] ?? ''];
     expect(secrets.every((each) => each.length > 16)).toBe(true);
   });

@@ -1,7 +1,6 @@
 /** What travels between pods: the road to Redis is led over this machine and every byte of it is looked at. */
 import { connect as connectTcp, createServer, type Server, type Socket } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { treePassword } from '#operator/tree-users.ts';
 import { treeUser } from '#sidecar/engine/acl.ts';
 import { waitFor } from '#test/cluster/wait.ts';
 import { callsOf, startAgent } from '#test/support/agents.ts';
@@ -14,7 +13,14 @@ import {
   type Platform,
   type Tenant,
 } from '#test/support/platform.ts';
-import { openStore, rawRedis, redisAccess, type RedisAccess, treeOf } from '#test/support/store-of-platform.ts';
+import {
+  openStore,
+  rawRedis,
+  redisAccess,
+  type RedisAccess,
+  sidecarPassword,
+  treeOf,
+} from '#test/support/store-of-platform.ts';
 
 const SERVICE = 'glmquota-redis';
 
@@ -168,8 +174,7 @@ export function wire(platform: () => Platform): void {
     const heard = Buffer.concat(talks.flatMap(({ fromClient, fromServer }) => [fromClient, fromServer])).toString(
       'latin1',
     );
-    const { secret } = access;
-    const password = treePassword(secret['tree-users-key'] ?? '', treeOf(tenant));
+    const password = await sidecarPassword(platform(), tenant);
     for (const each of [tenant.key, password, 'FCALL', 'AUTH', 'team', 'glm-5.3']) expect(heard).not.toContain(each);
   });
 
@@ -195,9 +200,8 @@ export function wire(platform: () => Platform): void {
   });
 
   test('the user of the sidecars reads no tree at large and configures none', async () => {
-    const { secret } = access;
     using connection = await rawRedis(access);
-    const password = treePassword(secret['tree-users-key'] ?? '', treeOf(tenant));
+    const password = await sidecarPassword(platform(), tenant);
     expect(await connection.say(`AUTH ${treeUser(treeOf(tenant))} ${password}`)).toBe('+OK');
     const forbidden = ['KEYS *', 'SCAN 0', 'FLUSHALL', 'CONFIG GET *', 'ACL LIST', 'FUNCTION LIST', 'GET x', 'MONITOR'];
     for (const command of forbidden) expect(`${command}: ${await connection.say(command)}`).toContain(': -NOPERM');
