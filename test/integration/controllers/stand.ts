@@ -8,6 +8,7 @@ import { createLog } from '#sidecar/base/log.ts';
 import { createRegistry } from '#sidecar/base/metrics.ts';
 import { createAdminEngine } from '#sidecar/engine/client.ts';
 import type { AdminEngine } from '#sidecar/engine/port.ts';
+import { serversOf } from '#sidecar/engine/servers.ts';
 import type { TreeSnapshot } from '#sidecar/engine/terms.ts';
 import { readShippedCatalog } from '#operator/controllers/glmcatalog/shipped.ts';
 import { AGENT_POOLS, GLM_ACCOUNTS, GLM_CATALOGS, GLM_QUOTAS, SECRETS } from '#operator/controllers/world/kinds.ts';
@@ -39,6 +40,14 @@ export function kubeConfigOf(text: string): KubeConfig {
 }
 
 /** A real API server with our kinds, a real Redis, and hands to use both. */
+export interface StartOptions {
+  readonly kubeconfig?: string;
+  readonly namespace?: string;
+  readonly wrap?: (engine: AdminEngine) => AdminEngine;
+  /** As `RedisKeeperOptions` has it; absent: the controller keeps nothing on Redis' servers. */
+  readonly usersKey?: string | null;
+}
+
 export class Stand implements AsyncDisposable {
   readonly server: ApiServer;
   readonly redis: TestRedis;
@@ -83,7 +92,8 @@ export class Stand implements AsyncDisposable {
       kubeconfig = this.server.kubeconfig,
       namespace = 'default',
       wrap = (engine: AdminEngine): AdminEngine => engine,
-    } = {},
+      usersKey,
+    }: StartOptions = {},
   ): AsyncDisposable & { readonly ended: Promise<string> } {
     const stop = new AbortController();
     const clock = systemClock;
@@ -95,7 +105,7 @@ export class Stand implements AsyncDisposable {
         connection: connections[0],
         leaseConnection: connections[1],
         engine: wrap(createAdminEngine({ redis: link })),
-        redis: null,
+        redis: usersKey === undefined ? null : { servers: serversOf(link), usersKey },
         ping: async () => void (await link.ping()),
         lease: { namespace, name: 'glmquota-controller' },
         checkpointPrefix: 'glmquota-checkpoint-',
