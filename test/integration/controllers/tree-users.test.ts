@@ -42,6 +42,7 @@ test('W5 an account that is made again has a password of its own', async () => {
   const { uid: another } = await found();
   await until(() => mayLogIn(another), 'the user is written anew');
   await until(async () => !(await mayLogIn(uid)), 'the password of before serves no more');
+  expect(await mayLogIn(another)).toBe(true);
 });
 
 test('W5 where sidecars share one user a repair leaves the account alone', async () => {
