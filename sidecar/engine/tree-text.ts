@@ -1,4 +1,5 @@
 /** A tree as text and back, for the operator to find what it wrote. Pure. */
+import { AppError } from '../base/errors.ts';
 import type { LimitConfig, TreeConfig, Window } from './tree-terms.ts';
 
 interface Text {
@@ -17,12 +18,16 @@ export function serializeTree(tree: TreeConfig): string {
   return JSON.stringify({ tree: bare, calendars } satisfies Text);
 }
 
-/** The inverse of `serializeTree`; reads only what that wrote. */
+/** The inverse of `serializeTree`. Fails with `invalid` for a text that is no tree: somebody else wrote it. */
 export function parseTree(text: string): TreeConfig {
-  const { tree, calendars } = JSON.parse(text) as Text;
-  return mapWindows(tree, (window) =>
-    window.type === 'Calendar' ? { ...window, boundariesMs: calendars[calendarOf(window)] ?? [] } : window,
-  );
+  try {
+    const { tree, calendars } = JSON.parse(text) as Text;
+    return mapWindows(tree, (window) =>
+      window.type === 'Calendar' ? { ...window, boundariesMs: calendars[calendarOf(window)] ?? [] } : window,
+    );
+  } catch (cause) {
+    throw new AppError('invalid', 'the text of this tree cannot be read', { cause });
+  }
 }
 
 function calendarOf({ period, timeZone }: Extract<Window, { type: 'Calendar' }>): string {

@@ -192,7 +192,7 @@ export class World {
     const { recall, clock, log } = this.#options;
     while (!signal.aborted) {
       try {
-        const tree = await recall(key, signal);
+        const tree = await recall(key, signal).catch(noneIfUnreadable);
         if (tree === null) this.#previous.delete(key);
         else this.#previous.set(key, tree);
         this.#recalled.add(key);
@@ -205,4 +205,10 @@ export class World {
       }
     }
   }
+}
+
+/** What nobody can read is not in force by our hand: it is written anew (rule W5). */
+function noneIfUnreadable(reason: unknown): null {
+  if (AppError.from(reason).code === 'invalid') return null;
+  throw reason;
 }

@@ -25,6 +25,7 @@ let caches: OurCaches;
 let stop: AbortController;
 let running: Promise<void>;
 let inForce: Map<TreeKey, TreeConfig>;
+let isUnreadable: boolean;
 let isRedisAway: boolean;
 let version: number;
 
@@ -44,6 +45,7 @@ beforeEach(() => {
   version = 0;
   inForce = new Map();
   isRedisAway = false;
+  isUnreadable = false;
   stop = new AbortController();
   const facts = (from: KubeObject): NamespaceFacts => ({ name: from.metadata.name, labels: {}, annotations: {} });
   caches = {
@@ -63,6 +65,7 @@ afterEach(async () => {
 function start(): World {
   const recall = async (asked: TreeKey): Promise<TreeConfig | null> => {
     if (isRedisAway) throw new AppError('unavailable', 'Redis is away');
+    if (isUnreadable) throw new AppError('invalid', 'the text of this tree cannot be read');
     return inForce.get(asked) ?? null;
   };
   const world = new World({
@@ -156,6 +159,16 @@ test('a tree is known only once Redis has said what is in force', async () => {
   isRedisAway = false;
   await clock.advance(2000);
   expect([world.isKnown(key), world.isAllKnown]).toEqual([true, true]);
+});
+
+test('W5 a tree whose text nobody can read is written anew, not asked for without end', async () => {
+  isUnreadable = true;
+  const world = start();
+  sync();
+  applyAccount();
+  await clock.advance(10_000);
+  expect(world.isKnown(key)).toBe(true);
+  expect(world.current?.accounts.get('glm/max')?.tree).not.toBeNull();
 });
 
 test('a quota that is bad when we start keeps the limits that Redis has', async () => {
