@@ -73,6 +73,15 @@ const BREAKS: readonly Break[] = [
     model: ({ tree: { leases } }) => Object.assign(leases, { hold: () => undefined }),
   },
   {
+    what: 'T6 a slot handed on while the vendor counts its cut call, with clocks that are set,',
+    scenario: pods.skew,
+    says: /inv-I1/,
+    model: ({ tree: { leases } }) => {
+      const hold = leases.hold.bind(leases);
+      leases.hold = (each) => hold({ ...each, untilMs: each.untilMs - 1500 });
+    },
+  },
+  {
     what: 'Q6 waking nobody',
     scenario: pods.undisturbed,
     says: /inv-L2/,
