@@ -161,7 +161,9 @@ function alterNodes(model: Model['tree'], alter: (node: NodeConfig) => NodeConfi
   let { configs } = model;
   Object.defineProperty(model, 'configs', {
     get: () => configs,
-    set: (next: typeof configs) => (configs = new Map([...next].map(([name, node]) => [name, alter(node)]))),
+    set: (next: typeof configs) => {
+      configs = new Map([...next].map(([name, node]) => [name, alter(node)]));
+    },
   });
 }
 
