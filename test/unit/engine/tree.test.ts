@@ -3,7 +3,7 @@ import { AppError } from '#sidecar/base/errors.ts';
 import { treeRules } from '#sidecar/engine/acl.ts';
 import { functionKeys } from '#sidecar/engine/keys.ts';
 import { ENGINE_CONSTANTS } from '#sidecar/engine/constants.ts';
-import { assembleLibrary } from '#sidecar/engine/library.ts';
+import { assembleLibrary, ENGINE_VERSION } from '#sidecar/engine/library.ts';
 import { OPERATIONS } from '#sidecar/engine/lua-source.ts';
 import { parseTree, serializeTree } from '#sidecar/engine/tree-text.ts';
 import { configHash, encodeTree, windowKey } from '#sidecar/engine/tree.ts';
@@ -118,6 +118,6 @@ test("W5 a tree's user may write every key of its tree but the config record, an
 test('the library registers every operation under its version, with the constants of the model', () => {
   const text = assembleLibrary();
   for (const operation of OPERATIONS) expect(text).toContain(`register('${operation}'`);
-  expect(text.startsWith('#!lua name=glmquota_q2\n')).toBe(true);
+  expect(text.startsWith(`#!lua name=glmquota_${ENGINE_VERSION}\n`)).toBe(true);
   for (const value of Object.values(ENGINE_CONSTANTS)) expect(text).toContain(String(value));
 });
