@@ -37,8 +37,9 @@ function remember(tree: ModelTree, { usage, learnt }: Checkpoint): void {
     const node = tree.node(name);
     const window = node.window(limit, tree);
     const isClosed = window instanceof AnchoredWindow && window.periods.length === 0;
-    if (isClosed && anchorLoMs !== null) window.openAt(anchorLoMs, anchorMs, tree.now.wallMs);
-    if (used > 0) seed(node, limit, used, tree);
+    const opened = anchorLoMs === null ? null : { loMs: anchorLoMs, hiMs: anchorMs };
+    if (isClosed && opened) window.openAt(opened.loMs, opened.hiMs, tree.now.wallMs);
+    if (used > 0) seed(node, limit, { used, opened }, tree);
   }
   for (const each of learnt) {
     const config = tree.configs.get(each.node);
@@ -114,7 +115,7 @@ function adoptNode(
   const before = old && new Set(old.limits.map(windowKey));
   const added = config.limits.filter((limit) => !before?.has(windowKey(limit)));
   const seeds = added.map((limit) => ({ limit, used: inheritedUse(node, limit, { before, config }, world) }));
-  for (const { limit, used } of seeds) if (used > 0) seed(node, limit, used, world);
+  for (const { limit, used } of seeds) if (used > 0) seed(node, limit, { used, opened: null }, world);
   forgetEnded(node, new Set(config.limits.map(windowKey)), world);
 }
 
@@ -178,7 +179,19 @@ function scaled(used: number, oldAmount: number, amount: number): number {
   return oldAmount === amount ? used : saturate(Math.ceil((used / oldAmount) * amount));
 }
 
-function seed(node: ModelNode, limit: LimitConfig, used: number, world: World): void {
+interface Seed {
+  readonly used: number;
+  /** When the window of its owner opened; null: that is not known. */
+  readonly opened: Opening | null;
+}
+
+/** Not before `loMs`, and by `hiMs`; null: by now. */
+interface Opening {
+  readonly loMs: number;
+  readonly hiMs: number | null;
+}
+
+function seed(node: ModelNode, limit: LimitConfig, { used, opened }: Seed, world: World): void {
   const window = node.window(limit, world);
   node.amounts.set(windowKey(limit), limit.amount);
   if (window.kind === 'meter') {
@@ -186,15 +199,17 @@ function seed(node: ModelNode, limit: LimitConfig, used: number, world: World): 
   } else if (window instanceof AnchoredWindow) {
     window.seed(used, world.now.wallMs);
   } else {
-    openOwner(window, limit, world);
+    openOwner(window, limit, opened, world);
     window.seed(used);
   }
 }
 
-function openOwner(window: SharedWindow, limit: LimitConfig, world: World): void {
+function openOwner(window: SharedWindow, limit: LimitConfig, opened: Opening | null, world: World): void {
   const { windowOwner, ...own } = limit;
   if (windowOwner === undefined || limit.window.type === 'Calendar') return;
   const owner = world.node(windowOwner);
+  const { wallMs } = world.now;
+  const { loMs, hiMs } = opened ?? { loMs: wallMs, hiMs: wallMs };
   if (!window.timeline) owner.windows.set(windowKey(own), new AnchoredWindow(limit.window.durationMs));
-  if (window.periods.length === 0) window.timeline?.seed(0, world.now.wallMs);
+  if (window.periods.length === 0) window.timeline?.openAt(loMs, hiMs, wallMs);
 }

@@ -1,6 +1,7 @@
 /** Whether the oracles see anything: one thing is broken at a time, and a run of some class has to turn red. */
 import { expect, test } from 'vitest';
 import type { Model } from '#sidecar/engine/model.ts';
+import type { NodeConfig } from '#sidecar/engine/tree-terms.ts';
 import { type Fault, noise } from './faults.ts';
 import { run, type Sabotage, type Scenario } from './run.ts';
 import * as pods from './scenarios.ts';
@@ -73,6 +74,15 @@ const BREAKS: readonly Break[] = [
     model: ({ tree: { leases } }) => Object.assign(leases, { hold: () => undefined }),
   },
   {
+    what: 'T6 a slot handed on while the vendor counts its cut call, with clocks that are set,',
+    scenario: pods.skew,
+    says: /inv-I1/,
+    model: ({ tree: { leases } }) => {
+      const hold = leases.hold.bind(leases);
+      leases.hold = (each) => hold({ ...each, untilMs: each.untilMs - 1500 });
+    },
+  },
+  {
     what: 'Q6 waking nobody',
     scenario: pods.undisturbed,
     says: /inv-L2/,
@@ -84,6 +94,8 @@ const BREAKS: readonly Break[] = [
     says: /inv-L2/,
     engine: (engine) => ({ ...engine, cancel: async () => undefined }),
   },
+  { what: 'N4 a lowered amount that is not held', scenario: tree.limitChanges, says: /inv-I3/, model: keepAmounts },
+  { what: 'N6 an amount that goes on being observed', scenario: tree.observing, says: /inv-I3/, model: observeOn },
   {
     what: 'a freeze that does nothing',
     scenario: tree.freezes,
@@ -119,6 +131,40 @@ async function firstViolation(scenario: Scenario, sabotage: Sabotage): Promise<s
     if (violation !== null) return `${violation.rule}, seed ${seed}: ${violation.numbers}`;
   }
   return 'nothing';
+}
+
+/** Of each limit the most that it ever was goes on. */
+function keepAmounts({ tree: model }: Model): void {
+  const most = new Map<string, number>();
+  alterNodes(model, (node) => ({
+    ...node,
+    limits: node.limits.map((limit) => {
+      const key = `${node.name}|${limit.name}`;
+      most.set(key, Math.max(most.get(key) ?? 0, limit.amount));
+      return { ...limit, amount: most.get(key)! };
+    }),
+  }));
+}
+
+/** What holds calls in flight is enforced; only windows are not. */
+function observeOn({ tree: model }: Model): void {
+  let wasObserved = false;
+  alterNodes(model, (node) => {
+    if (node.name !== 'quota:a/team') return node;
+    wasObserved ||= node.observe;
+    return wasObserved ? { ...node, limits: node.limits.map((limit) => ({ ...limit, amount: 1000 })) } : node;
+  });
+}
+
+/** The engine works with other nodes than it was configured with. */
+function alterNodes(model: Model['tree'], alter: (node: NodeConfig) => NodeConfig): void {
+  let { configs } = model;
+  Object.defineProperty(model, 'configs', {
+    get: () => configs,
+    set: (next: typeof configs) => {
+      configs = new Map([...next].map(([name, node]) => [name, alter(node)]));
+    },
+  });
 }
 
 function refundTwice(model: Model): void {

@@ -7,7 +7,10 @@ import type { Shape } from './tree.ts';
 
 type Change = (shape: Shape, random: Random) => Partial<Shape>;
 
-/** Limits go up and down; what has none gets none, so that it can be said what was the most. */
+/**
+ * Limits go up and down; each grant is held to them as they are then. Not so rates: they are held to the fastest there was,
+ * so what has none gets none.
+ */
 const LIMITS: Change = (shape, random) => {
   const between = (amount: number | null, least: number, most: number): number | null =>
     amount === null ? null : random.int(least, most);

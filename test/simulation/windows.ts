@@ -2,7 +2,7 @@
 import type { Stage } from './run.ts';
 import { DRIFT } from './party.ts';
 import { BURST, type Shape, SLIDING, SLIDING_MS, WINDOW, WINDOW_MS } from './tree.ts';
-import type { CallFact } from './watch.ts';
+import type { CallFact, GrantFact } from './watch.ts';
 
 /** What is left of the guard of windows when the vendor counts a cut call for as long as it may. */
 const HARMLESS_MS = 200;
@@ -11,32 +11,43 @@ type Accepted = CallFact & { readonly acceptedMs: number };
 
 /**
  * inv-I3, N1: no window of the vendor's holds more than the limit of what runs in it, whether it opens when a call arrives
- * or when it is first answered, and whether a call counts where it begins or where it ends.
+ * or when it is first answered, and whether a call counts where it begins or where it ends. A limit that is changed counts
+ * as it was at each grant.
  */
 export function judgeWindows(stage: Stage): void {
-  const { operator, violated } = stage;
+  const { violated } = stage;
   if (!isCounted(stage)) return;
   const slack = slackOf(stage);
-  const amounts = [
-    ['account', highest(operator.shapes, ({ windowAmount }) => windowAmount)],
-    ['quota:a/team', highest(operator.shapes, ({ teamAmount, teamObserves }) => (teamObserves ? null : teamAmount))],
-  ] as const;
   const accepted = acceptedOf(stage);
   const openings = [
     ['arrives', accepted.map(({ acceptedMs }) => acceptedMs)],
     ['is answered', accepted.flatMap(({ firstByteMs }) => firstByteMs ?? [])],
   ] as const;
   const windows = openings.flatMap(([opener, times]) => windowsFrom(times).map((fromMs) => ({ opener, fromMs })));
-  for (const [node, amount] of amounts) {
-    if (amount === null) continue;
+  for (const node of ['account', 'quota:a/team']) {
     const here = accepted.filter(({ nodes }) => nodes.includes(node));
     for (const { opener, fromMs } of windows) {
-      const count = here.filter((call) => runsIn(call, fromMs, fromMs + WINDOW_MS)).length;
-      const most = amount * windowsOfRedis(stage, fromMs) + slack;
-      const told = `${count} > ${most} from ${fromMs} ms, opened when a call ${opener}`;
-      if (count > most) violated(`inv-I3 ${WINDOW} of ${node}`, told);
+      const grants = here.flatMap((call) => (runsIn(call, fromMs, fromMs + WINDOW_MS) ? (call.grant ?? []) : []));
+      const times = windowsOfRedis(stage, fromMs);
+      const over = firstAbove(grants, (grant) => amountAt(grant, node, WINDOW) * times + slack);
+      if (over !== null)
+        violated(`inv-I3 ${WINDOW} of ${node}`, `${over} from ${fromMs} ms, opened when a call ${opener}`);
     }
   }
+}
+
+/** The amount as it was when it was granted; Infinity: nobody was held to one. */
+function amountAt({ path }: GrantFact, node: string, limit: string): number {
+  const config = path.find(({ name }) => name === node);
+  if (config === undefined || config.observe) return Infinity;
+  return config.limits.find(({ name }) => name === limit)?.amount ?? Infinity;
+}
+
+/** Each grant makes one more, and must not make too many by what was in force then; null: none did. */
+function firstAbove(grants: readonly GrantFact[], most: (grant: GrantFact) => number): string | null {
+  const inOrder = grants.toSorted((a, b) => a.order - b.order);
+  const index = inOrder.findIndex((grant, before) => before + 1 > most(grant));
+  return index < 0 ? null : `${index + 1} > ${most(inOrder[index]!)}, granted at ${inOrder[index]!.atMs} ms,`;
 }
 
 function runsIn({ acceptedMs, endedMs }: Accepted, fromMs: number, toMs: number): boolean {
@@ -45,21 +56,20 @@ function runsIn({ acceptedMs, endedMs }: Accepted, fromMs: number, toMs: number)
 
 /** inv-I3: no stretch of a sliding window's length holds more than its limit, by Redis' clock. */
 export function judgeSliding(stage: Stage): void {
-  const { operator, violated } = stage;
-  const amount = highest(operator.shapes, ({ slidingAmount }) => slidingAmount);
-  if (!isCounted(stage) || amount === null) return;
-  const times = grantTimes(stage);
+  const { violated } = stage;
+  if (!isCounted(stage)) return;
+  const grants = acceptedOf(stage).flatMap(({ grant }) => grant ?? []);
   const slack = slackOf(stage);
-  for (const fromMs of times) {
+  for (const { atMs: fromMs } of grants) {
     const lengthMs = SLIDING_MS * (1 - DRIFT);
     const toMs = fromMs + lengthMs - skipped(stage, fromMs, fromMs + lengthMs, lengthMs);
-    const count = times.filter((atMs) => atMs >= fromMs && atMs < toMs).length;
-    const most = amount + slack;
-    if (count > most) violated(`inv-I3 ${SLIDING}`, `${count} > ${most} from ${fromMs} ms`);
+    const within = grants.filter(({ atMs }) => atMs >= fromMs && atMs < toMs);
+    const over = firstAbove(within, (grant) => amountAt(grant, 'account', SLIDING) + slack);
+    if (over !== null) violated(`inv-I3 ${SLIDING}`, `${over} from ${fromMs} ms`);
   }
 }
 
-/** inv-I4: in any stretch t at most (t + τ) / T + 1 calls. */
+/** inv-I4: in any stretch t at most (t + τ) / T + 1 calls, by the fastest rate that ever was in force. */
 export function judgeRates(stage: Stage): void {
   const { operator, violated } = stage;
   const intervalMs = lowest(operator.shapes, (shape) => shape.intervalMs);
@@ -119,10 +129,6 @@ function skipped({ watch }: Stage, fromMs: number, toMs: number, most: number): 
 }
 
 /** Null: at some time there was none. */
-function highest(shapes: readonly Shape[], of: (shape: Shape) => number | null): number | null {
-  return shapes.some((shape) => of(shape) === null) ? null : Math.max(...shapes.map((shape) => of(shape) ?? 0));
-}
-
 function lowest(shapes: readonly Shape[], of: (shape: Shape) => number | null): number | null {
   return shapes.some((shape) => of(shape) === null) ? null : Math.min(...shapes.map((shape) => of(shape) ?? 0));
 }

@@ -1,7 +1,7 @@
 -- What windows and nodes begin with that are new, but not unused: inherited (W4), or kept outside Redis (F3).
 
--- Makes a window start with at least `used`.
-local function seed(call, record, limit, used)
+-- Makes a window start with at least `used`. `opened` { earliest, latest as in open_at }: when its owner's opened, if that is known.
+local function seed(call, record, limit, used, opened)
   local window, timeline = window_for(call, record, limit)
   window.m = limit[LIMIT_AMOUNT]
   if not is_period(window) then
@@ -12,7 +12,7 @@ local function seed(call, record, limit, used)
     timeline = new_window({ limit[1], limit[2], limit[3], 'A', limit[LIMIT_OWNER_KEY], limit[LIMIT_SPAN] })
     touch(call, window.o).w[window.k] = timeline
   end
-  if not timeline.c then open_at(call, timeline, call.meta.wall_ms, 0) end
+  if not timeline.c then open_at(call, timeline, opened and opened[1] or call.meta.wall_ms, 0, opened and opened[2]) end
   if timeline ~= window then
     touch(call, window.o)
     follow_owner(window, timeline)
@@ -34,9 +34,10 @@ local function remember_uses(call, nodes, remembered)
     for _, limit in ipairs(config and config[NODE_LIMITS] or {}) do
       if limit[LIMIT_NAME] == each[2] then
         local record = touch(call, each[1])
-        local window, timeline = window_for(call, record, limit)
-        if window.t == 'A' and not window.c and each[5] >= 0 then open_at(call, window, each[5], 0, each[4]) end
-        if each[3] > 0 then seed(call, record, limit, each[3]) end
+        local window = window_for(call, record, limit)
+        local opened = each[5] >= 0 and { each[5], each[4] } or nil
+        if window.t == 'A' and not window.c and opened then open_at(call, window, opened[1], 0, opened[2]) end
+        if each[3] > 0 then seed(call, record, limit, each[3], opened) end
       end
     end
   end

@@ -203,13 +203,18 @@ test('F3 a tree whose memory was lost starts with what its checkpoint remembers,
 });
 
 describe('F3, N1 what is remembered of a window', () => {
-  const WINDOW = { node: 'account', limit: 'five-hour', used: 7 };
-  const restore = async (anchor: { readonly anchorMs: number | null; readonly anchorLoMs: number }): Promise<void> => {
-    const nodes = [node('account', null, { limits: [limit('five-hour', 10)] }), node('model:other', 'account')];
+  const ACCOUNT = {
+    nodes: [node('account', null, { limits: [limit('five-hour', 10)] }), node('model:other', 'account')],
+    use: { node: 'account', limit: 'five-hour', used: 7 },
+  };
+  const restore = async (
+    anchor: { readonly anchorMs: number | null; readonly anchorLoMs: number },
+    { nodes, use } = ACCOUNT,
+  ): Promise<void> => {
     const tree = { key: rules.treeKey, account: { namespace: 'glm', name: 'max', uid: 'uid-1' }, nodes };
     const revision = { leaseCreatedMs: START_MS, transitions: 0, generation: 1 };
     await rules.engine.admin.configure(tree, revision, {
-      checkpoint: { learnt: [], usage: [{ ...WINDOW, ...anchor }] },
+      checkpoint: { learnt: [], usage: [{ ...use, ...anchor }] },
     });
   };
 
@@ -217,6 +222,22 @@ describe('F3, N1 what is remembered of a window', () => {
     await restore({ anchorMs: START_MS - 20_000, anchorLoMs: START_MS - 50_000 });
     await rules.engine.advance(10_000);
     await rules.settle(await rules.grant('1'));
+    await rules.engine.advance(32_000);
+    expect(await rules.usage('account', 'five-hour')).toMatchObject({ used: 1 });
+  });
+
+  test('opens its window when it did, if only a share of it is remembered', async () => {
+    const window = { type: 'Anchored', durationMs: 60_000 } as const;
+    const nodes = [
+      node('account', null, { limits: [limit('five-hour', 10, { window })] }),
+      node('model:other', 'account'),
+      node('quota:a', 'account', { limits: [limit('five-hour', 10, { window, windowOwner: 'account' })] }),
+    ];
+    const share = { node: 'quota:a', limit: 'five-hour', used: 4 };
+    await restore({ anchorMs: START_MS - 20_000, anchorLoMs: START_MS - 50_000 }, { nodes, use: share });
+    expect(await rules.usage('quota:a', 'five-hour')).toMatchObject({ used: 4, resetsAtMs: START_MS + 42_000 });
+    await rules.engine.advance(10_000);
+    await rules.settle(await rules.grant('1', { leaf: 'quota:a' }));
     await rules.engine.advance(32_000);
     expect(await rules.usage('account', 'five-hour')).toMatchObject({ used: 1 });
   });
