@@ -42,7 +42,11 @@ export default defineConfig({
         test: {
           name: 'scripts',
           include: ['test/integration/engine/*.test.ts', 'test/property/engine/*.test.ts'],
-          exclude: ['test/integration/engine/{acl,client-traps,connection,evalsha,topologies}*.test.ts'],
+          // The model against itself asks no Redis.
+          exclude: [
+            'test/integration/engine/{acl,client-traps,connection,evalsha,topologies}*.test.ts',
+            'test/property/engine/self.test.ts',
+          ],
           env: { GLMQUOTA_TEST_FORM: 'scripts' },
           maxWorkers,
           testTimeout: 300_000,
