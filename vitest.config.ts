@@ -44,7 +44,7 @@ export default defineConfig({
           include: ['test/integration/engine/*.test.ts', 'test/property/engine/*.test.ts'],
           // The model against itself asks no Redis.
           exclude: [
-            'test/integration/engine/{acl,client-traps,connection,evalsha,topologies}*.test.ts',
+            'test/integration/engine/{acl,client-traps,connection,evalsha,servers,topologies}*.test.ts',
             'test/property/engine/self.test.ts',
           ],
           env: { GLMQUOTA_TEST_FORM: 'scripts' },
