@@ -147,9 +147,13 @@ export class TreeSession implements Disposable {
     const rules = { isStrict: options.isStrict, beatMs: this.beatIntervalMs };
     let decision = decideStart(lease, this.#view.sync, momentOf(clock), rules);
     while (decision === 'claim') {
-      const asked = momentOf(clock);
+      let asked = momentOf(clock);
       lease.claimed = true;
-      if (await this.#engine.claim(refOf(lease), { confirm: options.isStrict }, signal)) {
+      const isHeld = await askAgainWhenCut(clock, signal, () => {
+        asked = momentOf(clock);
+        return this.#engine.claim(refOf(lease), { confirm: options.isStrict }, signal);
+      });
+      if (isHeld) {
         decision = claimHolds(asked, momentOf(clock), this.#view.ttlMs) ? 'go' : 'claim';
       } else {
         this.#lose(lease);
@@ -257,5 +261,23 @@ export class TreeSession implements Disposable {
   #wake(): void {
     this.#awaited?.resolve();
     this.#awaited = null;
+  }
+}
+
+/** What fails sooner than Redis has to answer was cut off with its connection. */
+const CUT_MS = 1000;
+
+/**
+ * Asks once more when the connection was replaced meanwhile: that happens at once after a process stood still, for a
+ * beat that was under way, and says nothing of Redis.
+ */
+async function askAgainWhenCut<T>(clock: Clock, signal: AbortSignal, ask: () => Promise<T>): Promise<T> {
+  const askedMs = clock.monotonicMs();
+  try {
+    return await ask();
+  } catch (error) {
+    const isCut = clock.monotonicMs() - askedMs < CUT_MS && AppError.from(error).code === 'unavailable';
+    if (!isCut || signal.aborted) throw error;
+    return await ask();
   }
 }
