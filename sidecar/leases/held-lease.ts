@@ -57,6 +57,8 @@ export class Held implements HeldLease {
   #ended: Promise<{ late: boolean }> | null = null;
   /** Its caller was told that the first byte may go out. */
   #isSending = false;
+  /** Redis has told that it no longer counts it. */
+  #isLost = false;
 
   constructor(options: HeldLeaseOptions) {
     this.options = options;
@@ -95,6 +97,7 @@ export class Held implements HeldLease {
    */
   lose(): void {
     if (this.options.lease.sentAtMs === null || this.#isStrict) {
+      this.#isLost = true;
       this.abort(new AppError('conflict', 'the lease was lost'));
     }
   }
@@ -107,7 +110,11 @@ export class Held implements HeldLease {
     if (this.#ended !== null || this.#control.signal.aborted) return false;
     const { session, lease } = this.options;
     const either = AbortSignal.any([signal, this.#control.signal]);
-    const started = await session.start(lease, either, { isStrict: this.#isStrict });
+    const started = await session.start(lease, either, { isStrict: this.#isStrict }).catch((reason: unknown) => {
+      // A beat was told so while it was claimed.
+      if (this.#isLost && !signal.aborted) return false;
+      throw reason;
+    });
     this.#isSending = started && !this.#control.signal.aborted;
     // Marked as sent already, though its caller is told not to: it can only be settled.
     if (started && !this.#isSending) await this.settle({ outcome: 'neverSent', usage: NO_TOKENS, responseModel: null });

@@ -149,7 +149,7 @@ export class TreeSession implements Disposable {
     while (decision === 'claim') {
       let asked = momentOf(clock);
       lease.claimed = true;
-      const isHeld = await askAgainWhenCut(clock, signal, () => {
+      const isHeld = await askAgainWhenCut(this.#options, signal, () => {
         asked = momentOf(clock);
         return this.#engine.claim(refOf(lease), { confirm: options.isStrict }, signal);
       });
@@ -264,20 +264,27 @@ export class TreeSession implements Disposable {
   }
 }
 
-/** What fails sooner than Redis has to answer was cut off with its connection. */
+/** What fails sooner than Redis has to answer was cut off with its connection; that long a fresh one is waited for. */
 const CUT_MS = 1000;
 
 /**
  * Asks once more when the connection was replaced meanwhile: that happens at once after a process stood still, for a
  * beat that was under way, and says nothing of Redis.
  */
-async function askAgainWhenCut<T>(clock: Clock, signal: AbortSignal, ask: () => Promise<T>): Promise<T> {
+async function askAgainWhenCut<T>(
+  { clock, opened }: Pick<TreeSessionOptions, 'clock' | 'opened'>,
+  signal: AbortSignal,
+  ask: () => Promise<T>,
+): Promise<T> {
   const askedMs = clock.monotonicMs();
   try {
     return await ask();
   } catch (error) {
     const isCut = clock.monotonicMs() - askedMs < CUT_MS && AppError.from(error).code === 'unavailable';
     if (!isCut || signal.aborted) throw error;
+    const limit = { ms: CUT_MS, what: 'reconnecting to Redis', signal };
+    const isBack = withDeadline(clock, limit, (bounded) => opened.ready(bounded));
+    await isBack.catch(() => Promise.reject(error));
     return await ask();
   }
 }

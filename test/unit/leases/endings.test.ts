@@ -237,20 +237,6 @@ test('a beat that Redis refuses does not cost a connection that works', async ()
   expect([engine.beats, engine.reconnects]).toEqual([1, 0]);
 });
 
-test('T2 a claim whose connection was replaced under it is made once more', async () => {
-  const { desk, engine, clock } = deskWith();
-  const lease = await admitted(desk);
-  await settled();
-  let cuts = 1;
-  engine.onClaim = () => {
-    if (cuts-- > 0) throw new AppError('unavailable', 'Redis cannot be asked: Connection is closed.');
-    return true;
-  };
-  clock.wallMs += 60_000;
-  expect(await lease.start(never)).toBe(true);
-  expect(engine.claims).toBe(2);
-});
-
 test('a call cut while its lease is claimed ends at once and is beaten no more', async () => {
   const { desk, engine, clock } = deskWith(snapshotOf({ maxRuntimeMs: 1000 }));
   const lease = await admitted(desk);
