@@ -1,4 +1,4 @@
-/** Random histories that the engine, in a Redis of its own, and the reference model live through side by side. */
+/** Histories that the engine, in a Redis of its own, and the reference model live through side by side. */
 import fc from 'fast-check';
 import { afterAll, beforeAll } from 'vitest';
 import { openTestEngine, type TestEngine } from '#test/support/engine.ts';
@@ -9,14 +9,8 @@ import type { Shape } from './shapes.ts';
 import type { Step } from './steps.ts';
 import { Twin } from './twin.ts';
 
-export interface Histories {
-  readonly first: fc.Arbitrary<Shape>;
-  readonly steps: fc.Arbitrary<readonly Step[]>;
-  readonly runs: number;
-}
-
-/** How many states of the two were the same; fails with the shortest history after which they differ, or somebody waits. */
-export function useHistories(): (of: Histories) => Promise<number> {
+/** One Redis for a test file; a twin on an empty one. */
+export function useTwins(): () => Twin {
   let server: TestRedis;
   let engine: TestEngine;
   beforeAll(async () => {
@@ -27,18 +21,34 @@ export function useHistories(): (of: Histories) => Promise<number> {
     engine.redis.disconnect();
     await server[Symbol.asyncDispose]();
   });
+  return () => new Twin(engine.fresh());
+}
+
+/** Fails where the two differ after a step, or somebody waits in the end. How many states were the same. */
+export async function live(twin: Twin, first: Shape, steps: readonly Step[]): Promise<number> {
+  await twin.begin(first);
+  for (const step of steps) {
+    await twin.step(step);
+    await twin.compare();
+  }
+  await drain(twin);
+  return steps.length;
+}
+
+export interface Histories {
+  readonly first: fc.Arbitrary<Shape>;
+  readonly steps: fc.Arbitrary<readonly Step[]>;
+  readonly runs: number;
+}
+
+/** How many states of the two were the same; fails with the shortest history that `live` fails with. */
+export function useHistories(): (of: Histories) => Promise<number> {
+  const twin = useTwins();
   return async (of) => {
     let checked = 0;
     await fc.assert(
-      fc.asyncProperty(of.first, of.steps, async (first, all) => {
-        const twin = new Twin(engine.fresh());
-        await twin.begin(first);
-        for (const step of all) {
-          await twin.step(step);
-          await twin.compare();
-          checked += 1;
-        }
-        await drain(twin);
+      fc.asyncProperty(of.first, of.steps, async (first, steps) => {
+        checked += await live(twin(), first, steps);
       }),
       runParameters(of.runs),
     );

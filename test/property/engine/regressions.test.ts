@@ -1,24 +1,10 @@
 /** Histories that failed once, shrunk; the engine must do as the model in each, and in the end nobody waits. */
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { openTestEngine, type TestEngine } from '#test/support/engine.ts';
-import { startRedis, type TestRedis } from '#test/support/redis.ts';
-import { drain } from './drain.ts';
+import { expect, test } from 'vitest';
+import { live, useTwins } from './histories.ts';
 import type { Shape } from './shapes.ts';
 import type { Asking, Settling, Step } from './steps.ts';
-import { Twin } from './twin.ts';
 
-let server: TestRedis;
-let engine: TestEngine;
-
-beforeAll(async () => {
-  server = await startRedis();
-  engine = await openTestEngine(server.socketPath);
-});
-
-afterAll(async () => {
-  engine.redis.disconnect();
-  await server[Symbol.asyncDispose]();
-});
+const fresh = useTwins();
 
 const PLAIN: Shape = {
   concurrency: null,
@@ -101,12 +87,7 @@ const histories: Readonly<Record<string, { readonly first: Shape; readonly steps
 };
 
 test.each(Object.entries(histories))('%s', async (_name, { first, steps }) => {
-  const twin = new Twin(engine.fresh());
-  await twin.begin(first);
-  for (const step of steps) {
-    await twin.step(step);
-    await twin.compare();
-  }
-  await drain(twin);
+  const twin = fresh();
+  await live(twin, first, steps);
   expect(twin.model.tree.room.waiters).toEqual([]);
 });
